@@ -1,0 +1,2 @@
+//! eBPF instructions: encode, decode, disassemble, assemble, interpret.
+#![forbid(unsafe_code)]

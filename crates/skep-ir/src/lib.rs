@@ -1,0 +1,2 @@
+//! skep's compiler: typed IR, passes, code generation, specs.
+#![forbid(unsafe_code)]

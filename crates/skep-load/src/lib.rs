@@ -1,0 +1,1 @@
+//! Turns specs into kernel objects: probes, maps, programs, links, events.

@@ -1,0 +1,1 @@
+//! System calls and kernel files for skep: the only crate with unsafe code.
