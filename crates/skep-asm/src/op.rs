@@ -1,0 +1,570 @@
+//! The parts of the opcode byte, as in `linux/bpf.h` and `linux/bpf_common.h`, and typed names for them.
+
+/// Numbers of the opcode byte.
+pub mod code {
+    /// Mask of the class.
+    pub const CLASS: u8 = 0x07;
+    /// 64-bit constants and legacy packet loads.
+    pub const LD: u8 = 0x00;
+    /// Load from memory.
+    pub const LDX: u8 = 0x01;
+    /// Store of a constant.
+    pub const ST: u8 = 0x02;
+    /// Store of a register, atomics.
+    pub const STX: u8 = 0x03;
+    /// 32-bit arithmetic.
+    pub const ALU: u8 = 0x04;
+    /// 64-bit jumps, calls, exit.
+    pub const JMP: u8 = 0x05;
+    /// Jumps that compare 32 bits.
+    pub const JMP32: u8 = 0x06;
+    /// 64-bit arithmetic.
+    pub const ALU64: u8 = 0x07;
+
+    /// Mask of the operation of arithmetic and jumps.
+    pub const OP: u8 = 0xf0;
+    /// Second operand is a register.
+    pub const X: u8 = 0x08;
+    /// Arithmetic: negation.
+    pub const NEG: u8 = 0x80;
+    /// Arithmetic: move.
+    pub const MOV: u8 = 0xb0;
+    /// Arithmetic: change of byte order.
+    pub const END: u8 = 0xd0;
+    /// Jump: always.
+    pub const JA: u8 = 0x00;
+    /// Jump: call.
+    pub const CALL: u8 = 0x80;
+    /// Jump: return.
+    pub const EXIT: u8 = 0x90;
+    /// Jump: condition known to the kernel alone.
+    pub const JCOND: u8 = 0xe0;
+
+    /// Mask of the mode of loads and stores.
+    pub const MODE: u8 = 0xe0;
+    /// Mode: constant.
+    pub const IMM: u8 = 0x00;
+    /// Mode: packet at a constant offset.
+    pub const ABS: u8 = 0x20;
+    /// Mode: packet at a register's offset.
+    pub const IND: u8 = 0x40;
+    /// Mode: memory.
+    pub const MEM: u8 = 0x60;
+    /// Mode: memory, sign-extending.
+    pub const MEMSX: u8 = 0x80;
+    /// Mode: atomic operation.
+    pub const ATOMIC: u8 = 0xc0;
+    /// Mask of the access size.
+    pub const SIZE: u8 = 0x18;
+
+    /// First slot of a 64-bit constant.
+    pub const LD_IMM64: u8 = LD | IMM | 0x18;
+    /// Unconditional jump, 16-bit distance.
+    pub const GOTO: u8 = JMP | JA;
+    /// Unconditional jump, 32-bit distance.
+    pub const GOTOL: u8 = JMP32 | JA;
+    /// Unconditional jump to an address in a register.
+    pub const GOTOX: u8 = JMP | JA | X;
+    /// Jump that the kernel takes when the program has looped for too long.
+    pub const MAY_GOTO: u8 = JMP | JCOND;
+    /// Call instruction.
+    pub const CALL_INSN: u8 = JMP | CALL;
+    /// Return instruction.
+    pub const EXIT_INSN: u8 = JMP | EXIT;
+    /// Speculation barrier; the kernel inserts it and accepts it from nobody (`BPF_NOSPEC` in linux/filter.h).
+    pub const NOSPEC: u8 = ST | 0xc0;
+
+    /// In the constant of an atomic operation: the old value is returned.
+    pub const FETCH: i32 = 0x01;
+    /// Constant of an atomic exchange.
+    pub const XCHG: i32 = 0xe0 | FETCH;
+    /// Constant of an atomic compare-and-exchange.
+    pub const CMPXCHG: i32 = 0xf0 | FETCH;
+    /// Constant of a load-acquire.
+    pub const LOAD_ACQ: i32 = 0x100;
+    /// Constant of a store-release.
+    pub const STORE_REL: i32 = 0x110;
+
+    /// Offset of a register move that makes it a change of address space.
+    pub const ADDR_SPACE_CAST: i16 = 1;
+
+    /// Source field of a call: another function of the program.
+    pub const PSEUDO_CALL: u8 = 1;
+    /// Source field of a call: a kernel function.
+    pub const PSEUDO_KFUNC_CALL: u8 = 2;
+    /// Source field of a 64-bit constant: a map's descriptor.
+    pub const PSEUDO_MAP_FD: u8 = 1;
+    /// Source field of a 64-bit constant: the address of a map's value.
+    pub const PSEUDO_MAP_VALUE: u8 = 2;
+    /// Source field of a 64-bit constant: a kernel variable.
+    pub const PSEUDO_BTF_ID: u8 = 3;
+    /// Source field of a 64-bit constant: a function of the program.
+    pub const PSEUDO_FUNC: u8 = 4;
+    /// Source field of a 64-bit constant: a map by its index in the descriptor array.
+    pub const PSEUDO_MAP_IDX: u8 = 5;
+    /// Source field of a 64-bit constant: the address of a map's value, the map by index.
+    pub const PSEUDO_MAP_IDX_VALUE: u8 = 6;
+}
+
+/// Width of arithmetic and comparisons. 32-bit results are zero-extended.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Width {
+    /// The low halves (`w1`).
+    W32,
+    /// Whole registers (`r1`).
+    W64,
+}
+
+impl Width {
+    /// 32 or 64.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Width::W32 => 32,
+            Width::W64 => 64,
+        }
+    }
+
+    /// The letter before a register's number: `w` or `r`.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Width::W32 => 'w',
+            Width::W64 => 'r',
+        }
+    }
+
+    /// The access size of this width.
+    #[must_use]
+    pub const fn size(self) -> Size {
+        match self {
+            Width::W32 => Size::W,
+            Width::W64 => Size::Dw,
+        }
+    }
+
+    pub(crate) const fn alu_class(self) -> u8 {
+        match self {
+            Width::W32 => code::ALU,
+            Width::W64 => code::ALU64,
+        }
+    }
+
+    pub(crate) const fn jmp_class(self) -> u8 {
+        match self {
+            Width::W32 => code::JMP32,
+            Width::W64 => code::JMP,
+        }
+    }
+}
+
+/// Size of a memory access.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Size {
+    /// One byte.
+    B,
+    /// Two bytes.
+    H,
+    /// Four bytes.
+    W,
+    /// Eight bytes.
+    Dw,
+}
+
+impl Size {
+    /// Every size, ascending.
+    pub const ALL: [Size; 4] = [Size::B, Size::H, Size::W, Size::Dw];
+
+    /// 1, 2, 4 or 8.
+    #[must_use]
+    pub const fn bytes(self) -> u8 {
+        1 << self as u8
+    }
+
+    /// The size of so many bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: u64) -> Option<Size> {
+        match bytes {
+            1 => Some(Size::B),
+            2 => Some(Size::H),
+            4 => Some(Size::W),
+            8 => Some(Size::Dw),
+            _ => None,
+        }
+    }
+
+    /// The bits of the opcode byte.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Size::B => 0x10,
+            Size::H => 0x08,
+            Size::W => 0x00,
+            Size::Dw => 0x18,
+        }
+    }
+
+    /// The size that an opcode byte holds.
+    #[must_use]
+    pub const fn from_code(op: u8) -> Size {
+        match op & code::SIZE {
+            0x10 => Size::B,
+            0x08 => Size::H,
+            0x00 => Size::W,
+            _ => Size::Dw,
+        }
+    }
+}
+
+/// Binary arithmetic.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AluOp {
+    /// Addition, wrapping.
+    Add,
+    /// Subtraction, wrapping.
+    Sub,
+    /// Multiplication, wrapping.
+    Mul,
+    /// Unsigned division; by zero it gives zero.
+    Div,
+    /// Bitwise or.
+    Or,
+    /// Bitwise and.
+    And,
+    /// Shift left by the operand modulo the width.
+    Lsh,
+    /// Unsigned shift right by the operand modulo the width.
+    Rsh,
+    /// Unsigned remainder; by zero it leaves the dividend.
+    Mod,
+    /// Bitwise exclusive or.
+    Xor,
+    /// Move.
+    Mov,
+    /// Signed shift right by the operand modulo the width.
+    Arsh,
+    /// Signed division (cpu v4); by zero it gives zero, the smallest number by −1 itself.
+    Sdiv,
+    /// Signed remainder (cpu v4); by zero it leaves the dividend, by −1 it gives zero.
+    Smod,
+}
+
+impl AluOp {
+    /// Every operation.
+    pub const ALL: [AluOp; 14] = [
+        AluOp::Add,
+        AluOp::Sub,
+        AluOp::Mul,
+        AluOp::Div,
+        AluOp::Or,
+        AluOp::And,
+        AluOp::Lsh,
+        AluOp::Rsh,
+        AluOp::Mod,
+        AluOp::Xor,
+        AluOp::Mov,
+        AluOp::Arsh,
+        AluOp::Sdiv,
+        AluOp::Smod,
+    ];
+
+    /// The bits of the opcode byte and the offset field.
+    pub(crate) const fn code(self) -> (u8, i16) {
+        match self {
+            AluOp::Add => (0x00, 0),
+            AluOp::Sub => (0x10, 0),
+            AluOp::Mul => (0x20, 0),
+            AluOp::Div => (0x30, 0),
+            AluOp::Or => (0x40, 0),
+            AluOp::And => (0x50, 0),
+            AluOp::Lsh => (0x60, 0),
+            AluOp::Rsh => (0x70, 0),
+            AluOp::Mod => (0x90, 0),
+            AluOp::Xor => (0xa0, 0),
+            AluOp::Mov => (code::MOV, 0),
+            AluOp::Arsh => (0xc0, 0),
+            AluOp::Sdiv => (0x30, 1),
+            AluOp::Smod => (0x90, 1),
+        }
+    }
+
+    /// The operation of an opcode byte and an offset field, unless it is no binary arithmetic.
+    pub(crate) const fn from_code(op: u8, off: i16) -> Option<AluOp> {
+        Some(match (op & code::OP, off) {
+            (0x00, 0) => AluOp::Add,
+            (0x10, 0) => AluOp::Sub,
+            (0x20, 0) => AluOp::Mul,
+            (0x30, 0) => AluOp::Div,
+            (0x40, 0) => AluOp::Or,
+            (0x50, 0) => AluOp::And,
+            (0x60, 0) => AluOp::Lsh,
+            (0x70, 0) => AluOp::Rsh,
+            (0x90, 0) => AluOp::Mod,
+            (0xa0, 0) => AluOp::Xor,
+            (code::MOV, 0) => AluOp::Mov,
+            (0xc0, 0) => AluOp::Arsh,
+            (0x30, 1) => AluOp::Sdiv,
+            (0x90, 1) => AluOp::Smod,
+            _ => return None,
+        })
+    }
+
+    /// Between destination and operand in text: `+=`, `s/=`, `=`.
+    #[must_use]
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            AluOp::Add => "+=",
+            AluOp::Sub => "-=",
+            AluOp::Mul => "*=",
+            AluOp::Div => "/=",
+            AluOp::Or => "|=",
+            AluOp::And => "&=",
+            AluOp::Lsh => "<<=",
+            AluOp::Rsh => ">>=",
+            AluOp::Mod => "%=",
+            AluOp::Xor => "^=",
+            AluOp::Mov => "=",
+            AluOp::Arsh => "s>>=",
+            AluOp::Sdiv => "s/=",
+            AluOp::Smod => "s%=",
+        }
+    }
+}
+
+/// Condition of a jump.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cond {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Unsigned greater.
+    Gt,
+    /// Unsigned greater or equal.
+    Ge,
+    /// Unsigned less.
+    Lt,
+    /// Unsigned less or equal.
+    Le,
+    /// A common bit is set.
+    Set,
+    /// Signed greater.
+    Sgt,
+    /// Signed greater or equal.
+    Sge,
+    /// Signed less.
+    Slt,
+    /// Signed less or equal.
+    Sle,
+}
+
+impl Cond {
+    /// Every condition.
+    pub const ALL: [Cond; 11] = [
+        Cond::Eq,
+        Cond::Ne,
+        Cond::Gt,
+        Cond::Ge,
+        Cond::Lt,
+        Cond::Le,
+        Cond::Set,
+        Cond::Sgt,
+        Cond::Sge,
+        Cond::Slt,
+        Cond::Sle,
+    ];
+
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Cond::Eq => 0x10,
+            Cond::Gt => 0x20,
+            Cond::Ge => 0x30,
+            Cond::Set => 0x40,
+            Cond::Ne => 0x50,
+            Cond::Sgt => 0x60,
+            Cond::Sge => 0x70,
+            Cond::Lt => 0xa0,
+            Cond::Le => 0xb0,
+            Cond::Slt => 0xc0,
+            Cond::Sle => 0xd0,
+        }
+    }
+
+    pub(crate) const fn from_code(op: u8) -> Option<Cond> {
+        Some(match op & code::OP {
+            0x10 => Cond::Eq,
+            0x20 => Cond::Gt,
+            0x30 => Cond::Ge,
+            0x40 => Cond::Set,
+            0x50 => Cond::Ne,
+            0x60 => Cond::Sgt,
+            0x70 => Cond::Sge,
+            0xa0 => Cond::Lt,
+            0xb0 => Cond::Le,
+            0xc0 => Cond::Slt,
+            0xd0 => Cond::Sle,
+            _ => return None,
+        })
+    }
+
+    /// The condition that holds exactly when this one does not; [`Cond::Set`] has none.
+    #[must_use]
+    pub const fn inverse(self) -> Option<Cond> {
+        Some(match self {
+            Cond::Eq => Cond::Ne,
+            Cond::Ne => Cond::Eq,
+            Cond::Gt => Cond::Le,
+            Cond::Ge => Cond::Lt,
+            Cond::Lt => Cond::Ge,
+            Cond::Le => Cond::Gt,
+            Cond::Set => return None,
+            Cond::Sgt => Cond::Sle,
+            Cond::Sge => Cond::Slt,
+            Cond::Slt => Cond::Sge,
+            Cond::Sle => Cond::Sgt,
+        })
+    }
+
+    /// The condition that holds for `(b, a)` exactly when this one holds for `(a, b)`.
+    #[must_use]
+    pub const fn swapped(self) -> Cond {
+        match self {
+            Cond::Eq | Cond::Ne | Cond::Set => self,
+            Cond::Gt => Cond::Lt,
+            Cond::Ge => Cond::Le,
+            Cond::Lt => Cond::Gt,
+            Cond::Le => Cond::Ge,
+            Cond::Sgt => Cond::Slt,
+            Cond::Sge => Cond::Sle,
+            Cond::Slt => Cond::Sgt,
+            Cond::Sle => Cond::Sge,
+        }
+    }
+
+    /// Between the operands in text: `==`, `s>=`, `&`.
+    #[must_use]
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Cond::Eq => "==",
+            Cond::Ne => "!=",
+            Cond::Gt => ">",
+            Cond::Ge => ">=",
+            Cond::Lt => "<",
+            Cond::Le => "<=",
+            Cond::Set => "&",
+            Cond::Sgt => "s>",
+            Cond::Sge => "s>=",
+            Cond::Slt => "s<",
+            Cond::Sle => "s<=",
+        }
+    }
+}
+
+/// Atomic read-modify-write operation on four or eight aligned bytes.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AtomicOp {
+    /// Add.
+    Add,
+    /// Or.
+    Or,
+    /// And.
+    And,
+    /// Exclusive or.
+    Xor,
+    /// Add; the source register gets the old value.
+    FetchAdd,
+    /// Or; the source register gets the old value.
+    FetchOr,
+    /// And; the source register gets the old value.
+    FetchAnd,
+    /// Exclusive or; the source register gets the old value.
+    FetchXor,
+    /// Exchange with the source register.
+    Xchg,
+    /// Store the source register if memory equals r0; r0 gets the old value.
+    Cmpxchg,
+}
+
+impl AtomicOp {
+    /// Every operation.
+    pub const ALL: [AtomicOp; 10] = [
+        AtomicOp::Add,
+        AtomicOp::Or,
+        AtomicOp::And,
+        AtomicOp::Xor,
+        AtomicOp::FetchAdd,
+        AtomicOp::FetchOr,
+        AtomicOp::FetchAnd,
+        AtomicOp::FetchXor,
+        AtomicOp::Xchg,
+        AtomicOp::Cmpxchg,
+    ];
+
+    pub(crate) const fn code(self) -> i32 {
+        match self {
+            AtomicOp::Add => 0x00,
+            AtomicOp::Or => 0x40,
+            AtomicOp::And => 0x50,
+            AtomicOp::Xor => 0xa0,
+            AtomicOp::FetchAdd => code::FETCH,
+            AtomicOp::FetchOr => 0x40 | code::FETCH,
+            AtomicOp::FetchAnd => 0x50 | code::FETCH,
+            AtomicOp::FetchXor => 0xa0 | code::FETCH,
+            AtomicOp::Xchg => code::XCHG,
+            AtomicOp::Cmpxchg => code::CMPXCHG,
+        }
+    }
+
+    pub(crate) fn from_code(imm: i32) -> Option<AtomicOp> {
+        AtomicOp::ALL.into_iter().find(|op| op.code() == imm)
+    }
+
+    /// Whether a register gets the old value.
+    #[must_use]
+    pub const fn fetches(self) -> bool {
+        self.code() & code::FETCH != 0
+    }
+}
+
+/// Change of byte order.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SwapOp {
+    /// Between host and little endian.
+    Le,
+    /// Between host and big endian.
+    Be,
+    /// Always swap (cpu v4).
+    Bswap,
+}
+
+/// How many low bits a change of byte order keeps.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SwapBits {
+    /// 16.
+    B16,
+    /// 32.
+    B32,
+    /// 64.
+    B64,
+}
+
+impl SwapBits {
+    /// 16, 32 or 64.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            SwapBits::B16 => 16,
+            SwapBits::B32 => 32,
+            SwapBits::B64 => 64,
+        }
+    }
+
+    pub(crate) const fn from_bits(bits: i32) -> Option<SwapBits> {
+        match bits {
+            16 => Some(SwapBits::B16),
+            32 => Some(SwapBits::B32),
+            64 => Some(SwapBits::B64),
+            _ => None,
+        }
+    }
+}
