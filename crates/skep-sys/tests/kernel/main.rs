@@ -1,0 +1,14 @@
+//! The crate against the running kernel. What a test needs and does not find makes it skip, with its name and the
+//! reason printed; nothing is skipped silently.
+
+mod harness;
+mod insn;
+mod maps;
+mod perf;
+mod progs;
+mod rings;
+
+fn main() -> std::process::ExitCode {
+    let tests = [maps::TESTS, progs::TESTS, rings::TESTS, perf::TESTS].concat();
+    harness::run(&tests)
+}
