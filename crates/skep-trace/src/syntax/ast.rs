@@ -19,6 +19,8 @@ pub struct Ident {
 pub struct Script {
     /// The C part of the root file and of imported headers.
     pub c_items: Vec<CItem>,
+    /// Its object-like macros that are defined at its end; expansion replaces their uses.
+    pub defines: Vec<CDefine>,
     /// `config = { ... }`, entry by entry.
     pub config: Vec<ConfigEntry>,
     /// `import "..."` of the root file and of imported scripts, resolved ones included.
@@ -54,6 +56,8 @@ pub enum ConfigValue {
 pub struct Import {
     /// The path as written.
     pub path: String,
+    /// The files that it brought in, as the loader names them; empty for imports inside of bodies.
+    pub files: Vec<String>,
     /// The statement.
     pub loc: Loc,
 }
@@ -256,6 +260,8 @@ pub enum StmtKind {
     Return(Option<Expr>),
     /// A block of its own.
     Block(Block),
+    /// `import "path";` in a body: names code that the body needs, never loaded by the parser.
+    Import(Import),
 }
 
 /// What a `for` runs over.
@@ -477,6 +483,17 @@ impl BinaryOp {
             BinaryOp::LogicalOr => "||",
         }
     }
+}
+
+/// `#define NAME text`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CDefine {
+    /// The name.
+    pub name: Ident,
+    /// What stands behind it on its line, without comments; a use is replaced by it, read as an expression.
+    pub text: String,
+    /// Place of the text.
+    pub loc: Loc,
 }
 
 /// A definition of the C part.
