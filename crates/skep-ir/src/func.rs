@@ -129,7 +129,8 @@ pub struct Func {
     pub ret: Option<Ty>,
     /// Parameters with their names: those of the entry block.
     pub param_names: Vec<String>,
-    /// For a closure: types of the pointers that [`InstKind::Capture`] yields.
+    /// For a closure: types of the pointers that [`InstKind::Capture`] yields: into slots and maps, and the
+    /// context.
     pub captures: Vec<Ty>,
     /// Values.
     pub values: PrimaryMap<Value, ValueData>,

@@ -543,10 +543,15 @@ pub enum InstKind {
     Count(Ledger),
     /// Remembers the current stack and returns what identifies it (`i64`); negative if there is none.
     StackId {
-        /// Map that keeps stacks, see [`crate::spec`].
+        /// The context, whose registers the walk begins with.
+        ctx: Value,
+        /// Map that keeps stacks: key `u64` id, value `u64` frames ended by a 0 or by the size. With `build_id`
+        /// a frame is a `struct bpf_stack_build_id` of 32 bytes (`linux/bpf.h`) and a zero `status` ends them.
         map: MapId,
         /// User stack, not kernel stack.
         user: bool,
+        /// Frames by build id and offset instead of address; user stacks only.
+        build_id: bool,
         /// Frames at most.
         depth: u32,
     },
@@ -754,7 +759,6 @@ impl InstKind {
             | I::Core { .. }
             | I::EventReserve { .. }
             | I::Count(_)
-            | I::StackId { .. }
             | I::Ret(None)
             | I::Unreachable => {}
             I::Neg(a)
@@ -783,7 +787,7 @@ impl InstKind {
             I::StrEqConst { a, .. } => all(&mut [a]),
             I::StrLen { ptr, .. } | I::StrMember { ptr, .. } | I::PrefixMatch { ptr, .. } => all(&mut [ptr]),
             I::StrFind { hay, needle, .. } => all(&mut [hay, needle]),
-            I::CtxLoad { ctx, .. } => all(&mut [ctx]),
+            I::CtxLoad { ctx, .. } | I::StackId { ctx, .. } => all(&mut [ctx]),
             I::CtxStore { ctx, val, .. } => all(&mut [ctx, val]),
             I::FieldLoad { base, path, .. } | I::FieldAddr { base, path } => {
                 all(&mut [base]);
