@@ -37,7 +37,9 @@ pub struct Program {
     pub structs: Structs,
     /// Maps.
     pub maps: PrimaryMap<MapRef, Map>,
-    /// Events that [`StmtKind::Emit`] makes. Lowering adds those for runtime errors.
+    /// Events that [`StmtKind::Emit`] makes. Lowering adds those for runtime errors, works out where arguments
+    /// stand in the records, and replaces numbers of maps, which are those of [`MapRef`] here, by places in
+    /// [`plan::Plan::maps`].
     pub events: PrimaryMap<EventId, plan::Event>,
     /// Subprograms.
     pub subprogs: PrimaryMap<SubprogId, Subprog>,

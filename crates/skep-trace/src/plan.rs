@@ -10,8 +10,9 @@
 //! record was made. It is handled once that much of the data ring has been handled, which keeps the order of
 //! the script without letting a flood of data push control records out.
 
-use crate::types::{AggTy, SeriesAgg, StackMode};
+use crate::types::{AggTy, FieldDef, SeriesAgg, StackMode, Structs, Type, sequence};
 use skep_ir::{Loc, MapId};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// How the bytes of a value read.
@@ -74,6 +75,98 @@ pub enum Layout {
     Timestamp,
     /// cgroup id (8), index into [`Plan::cgroup_filters`] (8).
     CgroupPath,
+}
+
+impl Layout {
+    /// How values of a type read.
+    ///
+    /// Collected numbers read as they are sent by value: the integer that they amount to, and for statistics the
+    /// record of count, average and total.
+    #[must_use]
+    pub fn of(ty: &Type, structs: &Structs) -> Layout {
+        match ty {
+            Type::None => Layout::None,
+            Type::Bool => Layout::Bool,
+            Type::Int(i) => Layout::Int { bytes: i.bytes, signed: i.signed },
+            Type::Str(cap) => Layout::Str(*cap),
+            Type::Buf(cap) => Layout::Buf(*cap),
+            Type::Ptr(..) => Layout::Ptr,
+            Type::Array(elem, len) => Layout::Array {
+                elem: Box::new(Layout::of(elem, structs)),
+                size: elem.size(structs),
+                len: *len,
+            },
+            Type::Tuple(elems) => {
+                let offsets = sequence(elems.iter(), structs).offsets;
+                Layout::Tuple(offsets.into_iter().zip(elems.iter().map(|t| Layout::of(t, structs))).collect())
+            }
+            Type::Record(elems) => {
+                let offsets = sequence(elems.iter().map(|(_, t)| t), structs).offsets;
+                let field = |(offset, (name, ty)): (u32, &(Rc<str>, Type))| Field {
+                    name: name.to_string(),
+                    offset,
+                    bits: None,
+                    layout: Layout::of(ty, structs),
+                };
+                Layout::Record(offsets.into_iter().zip(elems.iter()).map(field).collect())
+            }
+            Type::Struct(id) => {
+                let fields = structs.structs[*id].fields.iter().flat_map(|f| f.iter());
+                let field = |f: &FieldDef| Field {
+                    name: f.name.to_string(),
+                    offset: f.offset,
+                    bits: f.bits,
+                    layout: Layout::of(&f.ty, structs),
+                };
+                Layout::Record(fields.map(field).collect())
+            }
+            Type::Enum(id) => {
+                let def = &structs.enums[*id];
+                Layout::Enum {
+                    bytes: def.repr.bytes,
+                    signed: def.repr.signed,
+                    names: def.variants.iter().map(|(name, value)| (*value, name.clone())).collect(),
+                }
+            }
+            Type::KSym => Layout::KSym,
+            Type::USym => Layout::USym,
+            Type::KStack(stack) => Layout::KStack(stack.mode),
+            Type::UStack(stack) => Layout::UStack(stack.mode),
+            Type::Inet => Layout::Inet,
+            Type::Mac => Layout::Mac,
+            Type::Username => Layout::Username,
+            Type::Timestamp => Layout::Timestamp,
+            Type::CgroupPath => Layout::CgroupPath,
+            Type::Agg(agg) => agg.value_layout(),
+        }
+    }
+}
+
+impl AggTy {
+    /// How it reads when it is sent by value, see [`Layout::of`]. Histograms and series have no such form; their
+    /// layout is empty.
+    #[must_use]
+    pub fn value_layout(self) -> Layout {
+        let int = |signed| Layout::Int { bytes: 8, signed };
+        match self {
+            AggTy::Count => int(false),
+            AggTy::Sum(signed) | AggTy::Min(signed) | AggTy::Max(signed) | AggTy::Avg(signed) => int(signed),
+            AggTy::Stats(signed) => {
+                let field = |name: &str, offset, signed| Field {
+                    name: name.to_owned(),
+                    offset,
+                    bits: None,
+                    layout: int(signed),
+                };
+                Layout::Record(vec![
+                    field("count", 0, false),
+                    field("average", 8, signed),
+                    field("total", 16, signed),
+                ])
+            }
+            AggTy::Hist { .. } | AggTy::Lhist { .. } | AggTy::Tseries { .. } => Layout::None,
+        }
+    }
 }
 
 /// An element of [`Layout::Record`].
@@ -296,11 +389,17 @@ pub enum MapValue {
 }
 
 /// How the elements of a map are stored in the kernel.
+///
+/// Values are in memory as [`Layout`] and [`AggTy`] say, with two additions. An integer, pointer or other number
+/// takes 8 bytes whatever its own width, extended by its sign, so that it can be updated atomically: its low
+/// bytes are its value. And what has no key has been *written* or not, which decides whether it is printed at
+/// the end: see [`Storage::Single`].
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// Element 0 of an array of one. `per_cpu`: one value for each CPU.
+    /// Element 0 of an array of one. Behind the value, at the next multiple of 8, is a `u64` that is not 0 once
+    /// the value has been written (on any CPU). Setting the value to zero leaves it, removing it clears it.
     Single {
-        /// See above.
+        /// One value for each CPU.
         per_cpu: bool,
     },
     /// Elements by key in a hash.
@@ -308,9 +407,11 @@ pub enum Storage {
         /// One value for each CPU.
         per_cpu: bool,
     },
-    /// Per-CPU array: element n is bucket n of the only histogram.
+    /// Per-CPU array: element n is bucket (or slot) n of the only histogram (or series). There is one if any
+    /// element is not zero.
     Buckets,
-    /// Per-CPU hash: the key is followed, at the next multiple of 8, by a `u64` bucket or slot number.
+    /// Per-CPU hash: the key is followed, at the next multiple of 8, by a `u64` bucket or slot number. Buckets
+    /// of one key are separate elements.
     KeyedBuckets,
 }
 
@@ -351,6 +452,9 @@ pub struct Plan {
     pub control_ring: Option<MapId>,
     /// Stacks by id, if there are any: key `u64` id, value `u64` frames ended by a 0 or by the size.
     pub stacks: Option<MapId>,
+    /// Stacks of [`StackMode::BuildId`] by id: frames are `struct bpf_stack_build_id` of 32 bytes (`linux/bpf.h`),
+    /// ended by a `status` of 0 or by the size.
+    pub build_id_stacks: Option<MapId>,
     /// Array with one `u64` for the state of `exit()`: 0 while running, else 1 + the code. It is set before
     /// the record is made, so that an exit is seen even if there was no room for the record.
     pub exit_state: Option<MapId>,

@@ -345,7 +345,8 @@ pub enum Origin {
     Dwarf,
     /// The record of a tracepoint: fields are offsets into the context.
     TracepointRecord,
-    /// Arguments of a function or raw tracepoint: field n is the nth argument.
+    /// Arguments of a function or raw tracepoint: field n is the nth argument. Its offset is 8 times the number
+    /// of the register or context word where it begins (a struct of up to 16 bytes may take two).
     Arguments,
 }
 
