@@ -35,7 +35,7 @@ entity_impl!(SubprogId, "subprog");
 pub struct Program {
     /// Structs and enumerations that types refer to.
     pub structs: Structs,
-    /// Maps.
+    /// Maps in order of their names, which is the order of [`plan::Plan::maps`].
     pub maps: PrimaryMap<MapRef, Map>,
     /// Events that [`StmtKind::Emit`] makes. Lowering adds those for runtime errors, works out where arguments
     /// stand in the records, and replaces numbers of maps, which are those of [`MapRef`] here, by places in
@@ -51,6 +51,10 @@ pub struct Program {
     pub time_formats: Vec<String>,
     /// Filters of cgroup paths.
     pub cgroup_filters: Vec<String>,
+    /// Options that the script asks for with `getopt`, in order of their names.
+    pub options: Vec<plan::ScriptOption>,
+    /// Scalar map whose value stands for the clock inside time series; a hook for tests.
+    pub series_clock: Option<MapRef>,
 }
 
 /// A map of the script.
@@ -207,7 +211,7 @@ pub enum StmtKind {
         value: Option<Expr>,
     },
     /// Sends a record; arguments have the types and order of the event's. With `exit`, the only argument is
-    /// the code and a return follows.
+    /// the code and a return follows. With `join`, the only argument is the pointer to the array of strings.
     Emit(EventId, Vec<Expr>),
     /// Chooses.
     If(Expr, Vec<Stmt>, Vec<Stmt>),
@@ -420,7 +424,8 @@ pub enum NsecsClock {
 /// Functions that run in the kernel. Arguments are in the order of the language unless said.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Func {
-    /// `str(p[, n])`: arguments pointer and optional length (`uint64`); the type's capacity bounds it.
+    /// `str(p[, n])`: arguments pointer or string value, and optional length (`uint64`) without the NUL; the
+    /// type's capacity bounds it.
     Str,
     /// `buf(p[, n])`: likewise; the pointer may be an array or string value.
     Buf,

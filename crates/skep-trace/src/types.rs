@@ -49,6 +49,19 @@ pub enum StackMode {
     BuildId,
 }
 
+impl StackMode {
+    /// The mode as scripts and settings name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            StackMode::Bpftrace => "bpftrace",
+            StackMode::Perf => "perf",
+            StackMode::Raw => "raw",
+            StackMode::BuildId => "build_id",
+        }
+    }
+}
+
 /// A stack's type.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StackTy {
@@ -252,7 +265,7 @@ impl Type {
     pub fn name(&self, structs: &Structs) -> String {
         let list = |parts: Vec<String>| format!("({})", parts.join(","));
         match self {
-            Type::None => "none".into(),
+            Type::None => "void".into(),
             Type::Bool => "bool".into(),
             Type::Int(i) => format!("{}int{}", if i.signed { "" } else { "u" }, u32::from(i.bytes) * 8),
             Type::Str(cap) => format!("string[{cap}]"),
@@ -262,19 +275,20 @@ impl Type {
             Type::Array(elem, len) => format!("{}[{len}]", elem.name(structs)),
             Type::Tuple(elems) => list(elems.iter().map(|t| t.name(structs)).collect()),
             Type::Record(elems) => {
-                list(elems.iter().map(|(n, t)| format!("{n}={}", t.name(structs))).collect())
+                let fields = elems.iter().map(|(n, t)| format!(".{n} = {}", t.name(structs)));
+                format!("record {{ {} }}", fields.collect::<Vec<_>>().join(", "))
             }
             Type::Struct(id) => structs.structs[*id].name.clone(),
             Type::Enum(id) => structs.enums[*id].name.clone(),
-            Type::KSym => "ksym".into(),
-            Type::USym => "usym".into(),
-            Type::KStack(_) => "kstack".into(),
-            Type::UStack(_) => "ustack".into(),
+            Type::KSym => "ksym_t".into(),
+            Type::USym => "usym_t".into(),
+            Type::KStack(s) => format!("kstack_{}_{}", s.mode.name(), s.depth),
+            Type::UStack(s) => format!("ustack_{}_{}", s.mode.name(), s.depth),
             Type::Inet => "inet".into(),
             Type::Mac => "mac_address".into(),
-            Type::Username => "username".into(),
+            Type::Username => "username_t".into(),
             Type::Timestamp => "timestamp".into(),
-            Type::CgroupPath => "cgroup_path".into(),
+            Type::CgroupPath => "cgroup_path_t".into(),
             Type::Agg(agg) => agg.name().into(),
         }
     }
@@ -381,7 +395,8 @@ pub struct FieldDef {
     pub data_loc: DataLoc,
 }
 
-/// Indirection of a tracepoint's field.
+/// Indirection of a tracepoint's field. A field of type string holds the text itself, cut to the type's
+/// capacity; one of type pointer is the address of the data in the record.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DataLoc {
     /// The value is here.
