@@ -1,3 +1,53 @@
-//! Project automation.
+//! Project automation: `cargo xtask COMMAND`.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod interrupt;
+mod process;
+mod ui;
+mod vm;
+
+use anyhow::Result;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: cargo xtask COMMAND ...
+
+  vm      run a command under the kernels of the matrix
+
+cargo xtask COMMAND --help tells more.";
+
+/// Wrong usage: the text says what is right. Ends with exit code 2.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(code) => ExitCode::from(code),
+        Err(e) => {
+            ui::note(&format!("xtask: {e:#}"));
+            let usage = e.is::<Usage>() || e.is::<lexopt::Error>();
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch() -> Result<u8> {
+    let mut parser = lexopt::Parser::from_env();
+    match parser.next()? {
+        Some(lexopt::Arg::Value(name)) if name == "vm" => vm::main(parser),
+        Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => {
+            ui::out(HELP);
+            Ok(0)
+        }
+        Some(other) => Err(other.unexpected().into()),
+        None => Err(Usage(HELP.to_owned()).into()),
+    }
+}
