@@ -6,14 +6,18 @@
 //! - [`bpf`]: the bpf(2) commands;
 //! - [`perf`]: perf events, the probes made of them, and their buffers;
 //! - [`ring`]: the consumer side of the BPF ring buffer; [`shared`]: array maps as shared memory;
-//! - [`cpu`]: the CPU lists of sysfs.
+//! - [`fs`]: tracefs, bpffs and cgroup2, mounted or not;
+//! - [`proc`]: what the kernel tells as text; [`cpu`]: its CPU lists; [`clock`]: its clocks.
 #![allow(unsafe_code, reason = "this crate is where the workspace keeps its unsafe code")]
 
 pub mod bpf;
+pub mod clock;
 pub mod cpu;
 mod error;
+pub mod fs;
 mod mapping;
 pub mod perf;
+pub mod proc;
 pub mod ring;
 pub mod shared;
 

@@ -7,8 +7,9 @@ mod maps;
 mod perf;
 mod progs;
 mod rings;
+mod system;
 
 fn main() -> std::process::ExitCode {
-    let tests = [maps::TESTS, progs::TESTS, rings::TESTS, perf::TESTS].concat();
+    let tests = [maps::TESTS, progs::TESTS, rings::TESTS, perf::TESTS, system::TESTS].concat();
     harness::run(&tests)
 }

@@ -7,6 +7,7 @@ use skep_sys::bpf::{
     AttachType, ElemFlags, Link, LinkTarget, LinkTargetInfo, Map, MapCreate, MapFlags, MapType, ProgType,
     TestRun,
 };
+use skep_sys::fs::TraceFs;
 use skep_sys::perf::{
     Counter, EventAttr, PerfBuffer, PerfEvent, Pmu, Probe, Record, Sampling, Scope, Software,
 };
@@ -20,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("perf_pmu_types_are_found", Needs::Nothing, pmus),
     ("perf_unknown_event_is_named", Needs::Root, unknown),
     ("perf_clock_runs_a_program", Needs::Root, clock),
+    ("perf_tracepoint_link_counts_calls", Needs::Root, tracepoint),
     ("perf_uprobe_carries_a_cookie", Needs::Root, uprobe),
     ("perf_buffer_receives_program_output", Needs::Root, output),
 ];
@@ -101,6 +103,29 @@ fn clock() -> Outcome {
     ensure!(memory.load_u64(0) > Some(10), "the clock ticked {:?} times", memory.load_u64(0));
     let twice = event.set_bpf(prog.as_fd()).expect_err("already has one");
     ensure_eq!(twice.errno, Errno::EEXIST);
+    Ok(())
+}
+
+fn tracepoint() -> Outcome {
+    let tracefs = TraceFs::open()?;
+    let id = tracefs.event_id("syscalls", "sys_enter_getppid")?;
+    let array = counter_array()?;
+    let prog = load(ProgType::TRACEPOINT, &counting(&array, true))?;
+    let memory = SharedArray::new(&array)?;
+    // One thread on whichever CPU: calls of other tests do not count.
+    let event = PerfEvent::open(&EventAttr::new(Counter::Tracepoint(id)), Scope::Thread(0))?;
+    let target = LinkTarget::PerfEvent { event: event.as_fd(), cookie: 3 };
+    let link = Link::create(prog.as_fd(), AttachType::PERF_EVENT, &target)?;
+    for _ in 0..1000 {
+        let _ = rustix::process::getppid();
+    }
+    match link.info()?.target {
+        LinkTargetInfo::Tracepoint { name, .. } => ensure_eq!(name, "sys_enter_getppid"),
+        other => ensure!(false, "{other:?}"),
+    }
+    drop((link, event));
+    let _ = rustix::process::getppid();
+    ensure_eq!((memory.load_u64(0), memory.load_u64(8)), (Some(1000), Some(3000)));
     Ok(())
 }
 
