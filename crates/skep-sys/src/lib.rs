@@ -6,6 +6,7 @@
 //! - [`bpf`]: the bpf(2) commands;
 //! - [`perf`]: perf events, the probes made of them, and their buffers;
 //! - [`ring`]: the consumer side of the BPF ring buffer; [`shared`]: array maps as shared memory;
+//! - [`poll`]: waiting for rings, signals, timers and processes; [`process`]: commands that wait, namespaces;
 //! - [`fs`]: tracefs, bpffs and cgroup2, mounted or not;
 //! - [`proc`]: what the kernel tells as text; [`cpu`]: its CPU lists; [`clock`]: its clocks.
 #![allow(unsafe_code, reason = "this crate is where the workspace keeps its unsafe code")]
@@ -17,7 +18,9 @@ mod error;
 pub mod fs;
 mod mapping;
 pub mod perf;
+pub mod poll;
 pub mod proc;
+pub mod process;
 pub mod ring;
 pub mod shared;
 

@@ -5,11 +5,13 @@ mod harness;
 mod insn;
 mod maps;
 mod perf;
+mod processes;
 mod progs;
 mod rings;
 mod system;
 
 fn main() -> std::process::ExitCode {
-    let tests = [maps::TESTS, progs::TESTS, rings::TESTS, perf::TESTS, system::TESTS].concat();
+    let tests =
+        [maps::TESTS, progs::TESTS, rings::TESTS, perf::TESTS, system::TESTS, processes::TESTS].concat();
     harness::run(&tests)
 }

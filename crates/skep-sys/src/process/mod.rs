@@ -1,0 +1,23 @@
+//! Processes of others and of our own: spawning a command that waits, signals, namespaces, limits.
+
+mod limits;
+mod namespaces;
+mod spawn;
+
+pub use limits::{raise_memlock, raise_open_files};
+pub use namespaces::in_namespaces;
+pub use spawn::{Child, StopAt, find_program, spawn};
+
+use crate::error::{Errno, Result, SysError};
+use crate::poll::Signal;
+
+/// Sends a signal to a process by its number. `ESRCH`: there is none. Prefer [`crate::poll::PidFd`] for a process
+/// that is known for longer: a number may be given to another process.
+pub fn kill(pid: u32, signal: Signal) -> Result<()> {
+    let about = |e: SysError| e.about(format!("{signal} to process {pid}"));
+    // Zero and negative numbers are groups.
+    let raw = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+    let raw = raw.ok_or_else(|| about(SysError::new("kill", Errno::ESRCH)))?;
+    // SAFETY: numbers only.
+    if unsafe { libc::kill(raw, signal.0) } == 0 { Ok(()) } else { Err(about(SysError::last("kill"))) }
+}
