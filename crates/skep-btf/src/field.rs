@@ -8,7 +8,7 @@ use thiserror::Error;
 /// Deepest nesting of anonymous members that is entered.
 const MAX_ANONYMOUS: usize = 16;
 /// Most members that one walk looks at: hostile nesting doubles at every level.
-const MAX_STEPS: u32 = 1 << 20;
+const MAX_STEPS: u32 = 1 << 18;
 
 /// Where a field lies and what it is.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,28 +49,28 @@ pub enum PathError {
     #[error("{0:?} is not a path of fields, like a.b[2].c")]
     Syntax(String),
     /// A struct or union has no such field.
-    #[error("{owner:?} has no field {field:?}")]
+    #[error("{owner} has no field {field:?}")]
     NoField {
         /// The struct or union: its id, for near names.
         owner_id: TypeId,
-        /// Its name.
+        /// Its type as C text.
         owner: String,
         /// The name that was looked for.
         field: String,
     },
     /// A step into something that has no fields.
-    #[error("{before:?} is not a struct or union, so it has no field {field:?}")]
+    #[error("{ty} is not a struct or union, so it has no field {field:?}")]
     NotComposite {
-        /// The path up to it.
-        before: String,
+        /// Its type as C text.
+        ty: String,
         /// The name that was looked for.
         field: String,
     },
     /// An index on something that is not an array.
-    #[error("{before:?} is not an array")]
+    #[error("{ty} is not an array")]
     NotArray {
-        /// The path up to it.
-        before: String,
+        /// Its type as C text.
+        ty: String,
     },
     /// An index past the end of an array.
     #[error("index {index} of {before:?} is past its {len} elements")]
@@ -164,7 +164,7 @@ impl Btf {
                 let (index, tail) = tail.split_once(']').ok_or_else(syntax)?;
                 let index: u32 = index.trim().parse().map_err(|_| syntax())?;
                 let Some(Type::Array(array)) = self.peel(at.type_id) else {
-                    return Err(PathError::NotArray { before });
+                    return Err(PathError::NotArray { ty: self.described(at.type_id) });
                 };
                 // Zero elements: a flexible array at the end of a struct.
                 if array.len() != 0 && index >= array.len() {
@@ -183,11 +183,12 @@ impl Btf {
                     return Err(syntax());
                 }
                 let Some(owner) = self.peel(at.type_id).and_then(|t| t.composite()) else {
-                    return Err(PathError::NotComposite { before, field: field.to_owned() });
+                    let ty = self.described(at.type_id);
+                    return Err(PathError::NotComposite { ty, field: field.to_owned() });
                 };
                 let step = self.field(owner.id(), field).ok_or_else(|| PathError::NoField {
                     owner_id: owner.id(),
-                    owner: owner.name().to_owned(),
+                    owner: self.described(at.type_id),
                     field: field.to_owned(),
                 })?;
                 let bit_offset = at.bit_offset.checked_add(step.bit_offset).ok_or_else(no_offset)?;
@@ -197,6 +198,16 @@ impl Btf {
             first = false;
         }
         if first { Err(syntax()) } else { Ok(at) }
+    }
+
+    /// A type for messages.
+    fn described(&self, id: TypeId) -> String {
+        match self.c_type(id) {
+            // The members of an anonymous struct, which nobody wants in a message.
+            Ok(text) if text.contains('\n') => "an anonymous struct or union".to_owned(),
+            Ok(text) => text,
+            Err(_) => format!("type {id}"),
+        }
     }
 
     /// A member at an offset: bit-fields of old BTF, whose integer type holds their place, are turned into

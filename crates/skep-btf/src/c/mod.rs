@@ -8,7 +8,7 @@ use crate::{Btf, TypeId};
 use thiserror::Error;
 
 /// Most bytes that one piece of C text may take: hostile nesting doubles at every level.
-const MAX_TEXT: usize = 16 << 20;
+const MAX_TEXT: usize = 4 << 20;
 
 /// Why a type has no C text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

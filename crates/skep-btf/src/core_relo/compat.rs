@@ -19,7 +19,7 @@ impl Budget {
         Budget(1 << 21)
     }
 
-    fn spend(&mut self) -> Result<(), TooComplex> {
+    pub(super) fn spend(&mut self) -> Result<(), TooComplex> {
         self.0 = self.0.checked_sub(1).ok_or(TooComplex)?;
         Ok(())
     }

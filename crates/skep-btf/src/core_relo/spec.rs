@@ -136,7 +136,7 @@ impl<'a> LocalSpec<'a> {
                 compat::types_match(self.btf, self.root, btf, id, budget)?.then_some(Leaf::Type(id))
             }
             kind if kind.is_enumval() => self.find_constant(btf, id),
-            kind if kind.is_field() => self.find_field(btf, id)?,
+            kind if kind.is_field() => self.find_field(btf, id, budget)?,
             _ => {
                 compat::types_are_compatible(self.btf, self.root, btf, id, budget)?.then_some(Leaf::Type(id))
             }
@@ -151,16 +151,22 @@ impl<'a> LocalSpec<'a> {
         Some(Leaf::Constant { value: variant.value() })
     }
 
-    fn find_field(&self, btf: &Btf, id: TypeId) -> Result<Option<Leaf>, TooComplex> {
+    fn find_field(&self, btf: &Btf, id: TypeId, budget: &mut Budget) -> Result<Option<Leaf>, TooComplex> {
         let mut at = FieldRef { type_id: id, bit_offset: 0, bit_size: None };
         let mut leaf = Leaf::Type(id);
         let mut flexible = false;
         for (i, step) in self.steps.iter().enumerate() {
             match *step {
                 Step::Member { name, type_id } => {
-                    let Some(field) = btf.fields(at.type_id).find(|f| f.member.is_named(name)) else {
-                        return Ok(None);
-                    };
+                    let mut found = None;
+                    for field in btf.fields(at.type_id) {
+                        budget.spend()?;
+                        if field.member.is_named(name) {
+                            found = Some(field);
+                            break;
+                        }
+                    }
+                    let Some(field) = found else { return Ok(None) };
                     if !compat::fields_are_compatible(self.btf, type_id, btf, field.at.type_id) {
                         return Ok(None);
                     }
