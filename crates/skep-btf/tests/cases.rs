@@ -255,7 +255,7 @@ fn answer(btf: &Btf, line: &str) -> Result<String, String> {
         "iterators" => btf.iterators().map(|(n, id)| format!("{n}={}", id.0)).collect::<Vec<_>>().join(" "),
         "iterator" => id(btf.iterator(rest.first().ok_or("iterator KIND")?)),
         "func" => btf.func(rest.first().ok_or("func NAME")?).map_or("none".to_owned(), |f| {
-            let proto = btf.proto(f.id()).map_or(TypeId::VOID, |p| p.id());
+            let proto = btf.proto(f.id()).map_or(TypeId::VOID, skep_btf::FuncProto::id);
             format!("{} with prototype {}", f.id().0, proto.0)
         }),
         "tagged" => btf
