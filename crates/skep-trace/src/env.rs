@@ -75,6 +75,9 @@ pub trait UserBinary {
     fn address_of(&self, offset: u64) -> Option<u64>;
     /// Whether an instruction begins at a virtual address; `None` if that cannot be told.
     fn is_instruction_start(&self, address: u64) -> Option<bool>;
+    /// Virtual addresses of the instructions that begin a source line (at a column, if given). The file may be
+    /// given by the end of its path. `None` if the program has no line information.
+    fn line_addresses(&self, file: &str, line: u32, column: Option<u32>) -> Option<Vec<u64>>;
     /// USDT probes.
     fn usdt(&self) -> &[UsdtNote];
     /// Type information of the program's functions and structs in BTF form, made from its debug data.
