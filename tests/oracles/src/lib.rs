@@ -1,0 +1,4 @@
+//! Generators that the comparisons share.
+#![forbid(unsafe_code)]
+
+pub mod programs;
