@@ -7,6 +7,7 @@
 //! - [`perf`]: perf events, the probes made of them, and their buffers;
 //! - [`ring`]: the consumer side of the BPF ring buffer; [`shared`]: array maps as shared memory;
 //! - [`poll`]: waiting for rings, signals, timers and processes; [`process`]: commands that wait, namespaces;
+//! - [`net`]: network interfaces, and XDP and tc by netlink;
 //! - [`fs`]: tracefs, bpffs and cgroup2, mounted or not;
 //! - [`proc`]: what the kernel tells as text; [`cpu`]: its CPU lists; [`clock`]: its clocks.
 #![allow(unsafe_code, reason = "this crate is where the workspace keeps its unsafe code")]
@@ -17,6 +18,7 @@ pub mod cpu;
 mod error;
 pub mod fs;
 mod mapping;
+pub mod net;
 pub mod perf;
 pub mod poll;
 pub mod proc;

@@ -37,3 +37,5 @@ pub use object::{
 };
 pub use prog::{LoadTarget, Prog, ProgLoad};
 pub use run::{TestOutput, TestRun};
+
+pub(crate) use sys::text;

@@ -5,7 +5,7 @@ mod namespaces;
 mod spawn;
 
 pub use limits::{raise_memlock, raise_open_files};
-pub use namespaces::in_namespaces;
+pub use namespaces::{in_namespace_at, in_namespaces};
 pub use spawn::{Child, StopAt, find_program, spawn};
 
 use crate::error::{Errno, Result, SysError};

@@ -1,10 +1,11 @@
 //! Running code in the namespaces of another process.
 
-use crate::error::{Errno, Result, SysError, failed};
+use crate::error::{Result, SysError, failed};
 use crate::proc::Namespace;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 
 fn link_type(namespace: Namespace) -> LinkNameSpaceType {
     match namespace {
@@ -30,30 +31,46 @@ pub fn in_namespaces<T: Send>(
 ) -> Result<T> {
     let mut links = Vec::new();
     for namespace in namespaces {
-        let path = format!("/proc/{pid}/ns/{}", namespace.file());
-        let link = File::open(&path).map_err(|e| SysError::io("open", &e).about(path))?;
-        links.push((*namespace, link));
+        let path = PathBuf::from(format!("/proc/{pid}/ns/{}", namespace.file()));
+        links.push((*namespace, open(&path)?));
     }
-    let enter = move || -> Result<T> {
-        if namespaces.contains(&Namespace::Mnt) {
+    enter(links, body)
+}
+
+/// As [`in_namespaces`], with one namespace by the path that holds it: one of `/run/netns`, say.
+pub fn in_namespace_at<T: Send>(
+    namespace: Namespace,
+    path: &Path,
+    body: impl FnOnce() -> T + Send,
+) -> Result<T> {
+    enter(vec![(namespace, open(path)?)], body)
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| SysError::io("open", &e).about(path.display().to_string()))
+}
+
+fn enter<T: Send>(links: Vec<(Namespace, File)>, body: impl FnOnce() -> T + Send) -> Result<T> {
+    let in_thread = move || -> Result<T> {
+        if links.iter().any(|(namespace, _)| *namespace == Namespace::Mnt) {
             // A thread that shares its root and working directory with others may not leave their mount
             // namespace (fs/namespace.c, `mntns_install`).
-            // SAFETY: this thread shares no file descriptors less than before, only fs_struct; nothing of
-            // the process relies on its threads having the same working directory.
+            // SAFETY: of what threads share only root, working directory and umask become the thread's own,
+            // and it ends with `body`; its file descriptors stay shared.
             unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }.map_err(failed("unshare"))?;
         }
         for (namespace, link) in links {
             move_into_link_name_space(link.as_fd(), Some(link_type(namespace)))
-                .map_err(|e| failed("setns")(e).about(format!("{namespace:?} of process {pid}")))?;
+                .map_err(|e| failed("setns")(e).about(format!("{namespace:?} namespace")))?;
         }
         Ok(body())
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("setns".into());
-        let thread = thread.spawn_scoped(scope, enter).map_err(|e| SysError::io("clone", &e))?;
+        let thread = thread.spawn_scoped(scope, in_thread).map_err(|e| SysError::io("clone", &e))?;
         match thread.join() {
             Ok(result) => result,
-            Err(_) => Err(SysError::new("setns", Errno::ECANCELED).about("the thread panicked")),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
     })
 }

@@ -4,6 +4,7 @@
 mod harness;
 mod insn;
 mod maps;
+mod network;
 mod perf;
 mod processes;
 mod progs;
@@ -11,7 +12,15 @@ mod rings;
 mod system;
 
 fn main() -> std::process::ExitCode {
-    let tests =
-        [maps::TESTS, progs::TESTS, rings::TESTS, perf::TESTS, system::TESTS, processes::TESTS].concat();
+    let tests = [
+        maps::TESTS,
+        progs::TESTS,
+        rings::TESTS,
+        perf::TESTS,
+        system::TESTS,
+        processes::TESTS,
+        network::TESTS,
+    ]
+    .concat();
     harness::run(&tests)
 }
