@@ -50,6 +50,17 @@ impl Mapping {
         Ok(Mapping { start, len, writable })
     }
 
+    /// Maps the first `len` bytes of `fd` for reading, privately: what vmlinux BTF insists on
+    /// (kernel/bpf/sysfs_btf.c, `btf_sysfs_vmlinux_mmap`).
+    pub(crate) fn private(fd: BorrowedFd<'_>, len: usize) -> Result<Mapping> {
+        // SAFETY: a null address lets the kernel choose a place where nothing is.
+        let start =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), len, ProtFlags::READ, MapFlags::PRIVATE, fd, 0) }
+                .map_err(|e| failed("mmap")(e).about(format!("{len} bytes")))?;
+        let start = NonNull::new(start.cast()).ok_or_else(|| SysError::new("mmap", crate::Errno::ENOMEM))?;
+        Ok(Mapping { start, len, writable: false })
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -63,6 +63,7 @@ fn run(case: &Case) -> Outcome {
         "stat" => format!("{:#?}\n", ProcStat::parse(&bytes)),
         "status" => format!("{:#?}\n", ProcStatus::parse(&text()?)),
         "argv" => format!("{:?}\n", proc::argv(&bytes)),
+        "cgroup" => format!("{:?}\n", proc::parse_cgroup(&bytes)),
         "passwd" => lines(Users::parse(&bytes).iter()),
         "lockdown" => lines(text()?.lines().map(Lockdown::parse)),
         "release" => texts(text()?.lines().map(|line| {

@@ -1,13 +1,15 @@
-//! Kernel file systems: tracefs, bpffs, cgroup2, also where they are mounted nowhere.
+//! Kernel file systems: tracefs, bpffs, cgroup2, also where they are mounted nowhere; the BTF in sysfs.
 //!
 //! A file system that is in the mount table is used there. Otherwise fsopen(2) and fsmount(2) give a mount that
 //! belongs to nothing but its fd: the machine's mount table stays as it is, and the mount goes with the fd.
 
 mod bpffs;
+mod btf;
 mod cgroup;
 mod tracefs;
 
 pub use bpffs::{bpffs_dir, detached_bpffs};
+pub use btf::{KernelBtf, kernel_btf_names};
 pub use cgroup::CgroupFs;
 pub use tracefs::TraceFs;
 
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// Magic numbers of statfs(2), include/uapi/linux/magic.h.
 mod magic {
+    pub(super) const SYSFS: u64 = 0x6265_6572;
     pub(super) const TRACEFS: u64 = 0x7472_6163;
     pub(super) const BPF: u64 = 0xcafe_4a11;
     pub(super) const CGROUP2: u64 = 0x6367_7270;

@@ -19,7 +19,8 @@ pub use maps::{MemoryMap, Perms, parse_maps};
 pub use mounts::{Mount, MountTable};
 pub use ns::{Namespace, NsId};
 pub use process::{
-    ProcStat, ProcStatus, argv, cmdline, exe, maps, namespace, open_file, pids, root, stat, status, threads,
+    ProcStat, ProcStatus, argv, cgroup, cmdline, exe, maps, namespace, open_file, parse_cgroup, pids, root,
+    stat, status, threads,
 };
 pub use symbols::{Resolved, SymbolTable};
 pub use system::{Lockdown, kernel_release, kernel_version, lockdown, sysctl, sysctl_number, version_code};

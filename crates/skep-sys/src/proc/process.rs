@@ -75,6 +75,20 @@ pub fn namespace(pid: u32, namespace: Namespace) -> Result<NsId> {
     NsId::of(&path(pid, "ns").join(namespace.file()))
 }
 
+/// The cgroup of a process in the unified hierarchy, from the root that this process sees, with a leading
+/// slash. `None`: there is no unified hierarchy.
+pub fn cgroup(pid: u32) -> Result<Option<PathBuf>> {
+    Ok(parse_cgroup(&read_file(&path(pid, "cgroup"))?))
+}
+
+/// Reads the format of `/proc/PID/cgroup`: the line of hierarchy 0 has no controllers and is the unified one.
+pub fn parse_cgroup(text: &[u8]) -> Option<PathBuf> {
+    let path = text.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    // A cgroup that was removed keeps its last processes.
+    let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+    path.starts_with(b"/").then(|| OsString::from_vec(path.to_vec()).into())
+}
+
 /// Opens a file as a process sees it: in its mount namespace and below its root, whatever links lead where.
 /// Needs the permission to trace it (PTRACE_MODE_READ).
 pub fn open_file(pid: u32, file: &Path) -> Result<OwnedFd> {

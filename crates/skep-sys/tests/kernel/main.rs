@@ -3,6 +3,7 @@
 
 mod harness;
 mod insn;
+mod links;
 mod maps;
 mod network;
 mod perf;
@@ -12,15 +13,15 @@ mod rings;
 mod system;
 
 fn main() -> std::process::ExitCode {
-    let tests = [
+    let all = [
         maps::TESTS,
         progs::TESTS,
+        links::TESTS,
         rings::TESTS,
         perf::TESTS,
         system::TESTS,
         processes::TESTS,
         network::TESTS,
-    ]
-    .concat();
-    harness::run(&tests)
+    ];
+    harness::run(&all.concat())
 }

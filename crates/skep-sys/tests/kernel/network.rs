@@ -59,7 +59,7 @@ fn ip(args: &[&str]) -> Outcome {
     }
 }
 
-fn in_netns(test: fn() -> Outcome) -> Outcome {
+pub(crate) fn in_netns(test: impl FnOnce() -> Outcome + Send) -> Outcome {
     let netns = Netns::new()?;
     let path = Path::new("/run/netns").join(&netns.0);
     in_namespace_at(Namespace::Net, &path, test)?
