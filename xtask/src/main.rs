@@ -1,6 +1,7 @@
 //! Project automation: `cargo xtask COMMAND`.
 #![forbid(unsafe_code)]
 
+mod cases;
 mod interrupt;
 mod process;
 mod ui;
@@ -12,7 +13,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 usage: cargo xtask COMMAND ...
 
-  vm      run a command under the kernels of the matrix
+  vm          run a command under the kernels of the matrix
+  run-cases   run the cases of tests/run against a binary
 
 cargo xtask COMMAND --help tells more.";
 
@@ -28,6 +30,12 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// The folder of the workspace.
+fn root() -> &'static std::path::Path {
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own)
+}
+
 fn main() -> ExitCode {
     match dispatch() {
         Ok(code) => ExitCode::from(code),
@@ -42,7 +50,12 @@ fn main() -> ExitCode {
 fn dispatch() -> Result<u8> {
     let mut parser = lexopt::Parser::from_env();
     match parser.next()? {
-        Some(lexopt::Arg::Value(name)) if name == "vm" => vm::main(parser),
+        Some(lexopt::Arg::Value(name)) => match name.to_str() {
+            Some("vm") => vm::main(parser),
+            Some("run-cases") => cases::main(parser),
+            Some("leave-map") => cases::leave_map(parser),
+            _ => Err(Usage(HELP.to_owned()).into()),
+        },
         Some(lexopt::Arg::Long("help") | lexopt::Arg::Short('h')) => {
             ui::out(HELP);
             Ok(0)
