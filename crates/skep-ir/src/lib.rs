@@ -5,6 +5,7 @@
 //! objects. Nothing here touches the running system, and equal input gives equal output, byte for byte.
 #![forbid(unsafe_code)]
 
+pub mod codegen;
 pub mod diag;
 pub mod func;
 pub mod inst;

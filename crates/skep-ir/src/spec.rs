@@ -6,6 +6,7 @@ use crate::module::{Map, MapId};
 use crate::source::{Loc, SourceMap};
 use cranelift_entity::PrimaryMap;
 use skep_asm::Insn;
+use skep_btf::info::{FuncInfo, LineInfo};
 
 /// Programs, maps and type information that belong together.
 #[derive(Clone, Debug, Default)]
@@ -86,28 +87,6 @@ pub enum RefKind {
     Kfunc(u32),
     /// The address of a kernel variable.
     Ksym(u32),
-}
-
-/// A `bpf_func_info` record.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct FuncInfo {
-    /// Instruction.
-    pub insn: u32,
-    /// BTF id of the FUNC.
-    pub type_id: u32,
-}
-
-/// A `bpf_line_info` record.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct LineInfo {
-    /// Instruction.
-    pub insn: u32,
-    /// Offset of the file's name in the BTF strings.
-    pub file_name_off: u32,
-    /// Offset of the line's text in the BTF strings.
-    pub line_off: u32,
-    /// `line << 10 | column`.
-    pub line_col: u32,
 }
 
 /// Where a program is attached. Names were checked by the front end; the loader resolves them again.
