@@ -99,13 +99,17 @@ pub fn visit_symbols_in(
             }
             break;
         }
+        // Only what is new can hold the end of the line that is there already.
+        let mut look_from = filled;
         filled += n;
         let mut start = 0;
-        while let Some(end) = buffer[start..filled].iter().position(|b| *b == b'\n') {
-            if !std::mem::take(&mut skipping) && line(&buffer[start..start + end]).is_break() {
+        while let Some(end) = buffer[look_from..filled].iter().position(|b| *b == b'\n') {
+            let end = look_from + end;
+            if !std::mem::take(&mut skipping) && line(&buffer[start..end]).is_break() {
                 break 'all;
             }
-            start += end + 1;
+            start = end + 1;
+            look_from = start;
         }
         buffer.copy_within(start..filled, 0);
         filled -= start;

@@ -57,7 +57,8 @@ pub fn find_program(name: &OsStr) -> Result<PathBuf> {
     for path in candidates {
         match is_executable(&path) {
             Ok(()) => return Ok(path),
-            Err(Errno::EACCES) => errno = Errno::EACCES,
+            // Not for a folder of PATH that cannot be searched.
+            Err(Errno::EACCES) if rustix::fs::stat(&path).is_ok() => errno = Errno::EACCES,
             Err(_) => {}
         }
     }
