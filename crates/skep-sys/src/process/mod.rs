@@ -1,12 +1,15 @@
-//! Processes of others and of our own: spawning a command that waits, signals, namespaces, limits.
+//! Processes of others and of our own: spawning a command that waits, what a child used, signals, namespaces,
+//! limits.
 
 mod limits;
 mod namespaces;
 mod spawn;
+mod usage;
 
 pub use limits::{raise_memlock, raise_open_files};
 pub use namespaces::{in_namespace_at, in_namespaces};
 pub use spawn::{Child, StopAt, find_program, spawn};
+pub use usage::{Usage, try_wait_with_usage};
 
 use crate::error::{Errno, Result, SysError};
 use crate::poll::Signal;
