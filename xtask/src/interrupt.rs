@@ -1,29 +1,33 @@
-//! Ctrl-C and its relatives as a flag that waiting loops look at, so that destructors get to run.
+//! Ctrl-C and its relatives as something that waiting loops look at, so that destructors get to run.
 
 use anyhow::{Context, Result};
+use skep_sys::poll::{Signal, Signals};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
-static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static RAISED: AtomicBool = AtomicBool::new(false);
+static SIGNALS: OnceLock<Signals> = OnceLock::new();
 
-/// From now on SIGINT, SIGTERM and SIGHUP only raise the flag; a second one ends xtask at once.
+/// From now on SIGINT, SIGTERM and SIGHUP only show in [`raised`]. To be called before threads are started. The
+/// standard library lets children inherit the mask: those of then on must be such as are ended with SIGKILL.
 pub(crate) fn catch() -> Result<()> {
-    let flag = Arc::clone(FLAG.get_or_init(Arc::default));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // In this order: at the second signal the flag is up already.
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
-            .context("cannot catch signals")?;
-    }
+    let signals =
+        Signals::block(&[Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]).context("cannot catch signals")?;
+    // A second call finds them caught already.
+    let _ = SIGNALS.set(signals);
     Ok(())
 }
 
 /// Raises the flag from inside: nobody reads the output any more.
 pub(crate) fn raise() {
-    FLAG.get_or_init(Arc::default).store(true, Ordering::Relaxed);
+    RAISED.store(true, Ordering::Relaxed);
 }
 
-/// Whether a signal has asked for the end.
+/// Whether something has asked for the end.
 pub(crate) fn raised() -> bool {
-    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    let caught = SIGNALS.get().is_some_and(|signals| matches!(signals.read(), Ok(Some(_))));
+    if caught {
+        raise();
+    }
+    RAISED.load(Ordering::Relaxed)
 }
