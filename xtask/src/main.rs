@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod deps;
 mod interrupt;
 mod process;
 mod ui;
@@ -15,6 +16,7 @@ usage: cargo xtask COMMAND ...
 
   vm          run a command under the kernels of the matrix
   run-cases   run the cases of tests/run against a binary
+  deps        check the rules for dependencies
 
 cargo xtask COMMAND --help tells more.";
 
@@ -53,6 +55,7 @@ fn dispatch() -> Result<u8> {
         Some(lexopt::Arg::Value(name)) => match name.to_str() {
             Some("vm") => vm::main(parser),
             Some("run-cases") => cases::main(parser),
+            Some("deps") => deps::main(parser),
             Some("leave-map") => cases::leave_map(parser),
             _ => Err(Usage(HELP.to_owned()).into()),
         },
