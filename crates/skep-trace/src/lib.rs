@@ -12,6 +12,7 @@
 pub mod config;
 pub mod env;
 pub mod hir;
+pub mod lower;
 pub mod plan;
 pub mod syntax;
 pub mod types;
