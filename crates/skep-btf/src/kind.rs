@@ -1,4 +1,4 @@
-//! Kinds of types, and sets of kinds.
+//! Kinds of types, sets of kinds, and what qualifies integers and names.
 
 use std::fmt;
 use std::ops::BitOr;
@@ -138,5 +138,85 @@ impl fmt::Debug for KindMask {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// What an integer means to people. The numbers are `BTF_INT_*`.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum IntEncoding {
+    /// Unsigned number.
+    #[default]
+    Unsigned,
+    /// Signed number.
+    Signed,
+    /// Character.
+    Char,
+    /// Truth value.
+    Bool,
+    /// More than one of them at once, which no kernel accepts.
+    Mixed(u8),
+}
+
+impl IntEncoding {
+    /// The number on the wire.
+    #[must_use]
+    pub fn raw(self) -> u8 {
+        match self {
+            IntEncoding::Unsigned => 0,
+            IntEncoding::Signed => 1,
+            IntEncoding::Char => 2,
+            IntEncoding::Bool => 4,
+            IntEncoding::Mixed(n) => n & 0xf,
+        }
+    }
+
+    /// The encoding of a number on the wire.
+    #[must_use]
+    pub fn from_raw(number: u8) -> Self {
+        match number {
+            0 => IntEncoding::Unsigned,
+            1 => IntEncoding::Signed,
+            2 => IntEncoding::Char,
+            4 => IntEncoding::Bool,
+            n => IntEncoding::Mixed(n),
+        }
+    }
+}
+
+/// Where a name can be seen: `BTF_FUNC_*` and `BTF_VAR_*`.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Linkage {
+    /// Within one file.
+    #[default]
+    Static,
+    /// Everywhere.
+    Global,
+    /// Declared here, defined elsewhere.
+    Extern,
+    /// A number that is not known.
+    Other(u32),
+}
+
+impl Linkage {
+    /// The number on the wire.
+    #[must_use]
+    pub fn raw(self) -> u32 {
+        match self {
+            Linkage::Static => 0,
+            Linkage::Global => 1,
+            Linkage::Extern => 2,
+            Linkage::Other(n) => n,
+        }
+    }
+
+    /// The linkage of a number on the wire.
+    #[must_use]
+    pub fn from_raw(number: u32) -> Self {
+        match number {
+            0 => Linkage::Static,
+            1 => Linkage::Global,
+            2 => Linkage::Extern,
+            n => Linkage::Other(n),
+        }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! [`Btf`] indexes bytes that somebody else holds (a mapping of `/sys/kernel/btf/vmlinux`, a section of an
 //! object file) in one sequential walk and answers questions about them in place: views of types borrow from
-//! the bytes and nothing is copied. [`Builder`] makes the BTF of a program.
+//! the bytes and nothing is copied. [`Builder`] makes the BTF of a program, [`info`] and [`ext`] the records
+//! that tie it to instructions, [`core_relo`] answers what a program compiled elsewhere asks about the running
+//! kernel, [`CPrinter`] shows types as C and [`text`] as lines for tests.
 //!
 //! Bytes may be hostile: what is out of range, circular or absurdly large is answered with an error or
 //! `None`, and no question takes more than linear time.
@@ -35,11 +37,11 @@ pub use error::ParseError;
 pub use field::{Field, FieldRef, Fields, PathError};
 pub use find::EnumValue;
 pub use index::{Btf, TypeId};
-pub use kind::{Kind, KindMask};
+pub use kind::{IntEncoding, Kind, KindMask, Linkage};
 pub use layout::{ArrayShape, POINTER_SIZE, Pointee, PtrTags};
 pub use name_index::NameIndex;
 pub use suggest::similar;
 pub use view::{
-    Array, Composite, Datasec, DeclTag, Enum, Float, Func, FuncProto, Fwd, Int, IntEncoding, Linkage, Ref,
-    Type, TypeTag, Unknown, Var,
+    Array, Composite, Datasec, DeclTag, Enum, Float, Func, FuncProto, Fwd, Int, Ref, Type, TypeTag, Unknown,
+    Var,
 };

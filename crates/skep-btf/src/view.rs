@@ -1,7 +1,7 @@
 //! Typed views of records. They borrow, copy for free, and decode on use.
 
 use crate::element::{Elements, Member, Param, SectionVar, Variant};
-use crate::{Btf, Kind, TypeId, wire};
+use crate::{Btf, IntEncoding, Kind, Linkage, TypeId, wire};
 use std::fmt;
 
 /// The common part of a record and the bytes after it.
@@ -235,22 +235,6 @@ impl<'a> Type<'a> {
     }
 }
 
-/// What an integer means to people. The numbers are `BTF_INT_*`.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum IntEncoding {
-    /// Unsigned number.
-    #[default]
-    Unsigned,
-    /// Signed number.
-    Signed,
-    /// Character.
-    Char,
-    /// Truth value.
-    Bool,
-    /// More than one of them at once, which no kernel accepts.
-    Mixed(u8),
-}
-
 impl<'a> Int<'a> {
     fn data(self) -> u32 {
         wire::u32_at(self.0.rest, 0).unwrap_or(0)
@@ -277,13 +261,7 @@ impl<'a> Int<'a> {
     /// What the number means.
     #[must_use]
     pub fn encoding(self) -> IntEncoding {
-        match (self.data() >> 24) as u8 & 0xf {
-            0 => IntEncoding::Unsigned,
-            1 => IntEncoding::Signed,
-            2 => IntEncoding::Char,
-            4 => IntEncoding::Bool,
-            n => IntEncoding::Mixed(n),
-        }
+        IntEncoding::from_raw((self.data() >> 24) as u8 & 0xf)
     }
 
     /// Whether it is a signed number (`char` of x86 is written as signed, not as a character).
@@ -377,44 +355,6 @@ impl Fwd<'_> {
     #[must_use]
     pub fn is_union(self) -> bool {
         self.0.flag()
-    }
-}
-
-/// Where a name can be seen: `BTF_FUNC_*` and `BTF_VAR_*`.
-#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Linkage {
-    /// Within one file.
-    #[default]
-    Static,
-    /// Everywhere.
-    Global,
-    /// Declared here, defined elsewhere.
-    Extern,
-    /// A number that is not known.
-    Other(u32),
-}
-
-impl Linkage {
-    /// The number on the wire.
-    #[must_use]
-    pub fn raw(self) -> u32 {
-        match self {
-            Linkage::Static => 0,
-            Linkage::Global => 1,
-            Linkage::Extern => 2,
-            Linkage::Other(n) => n,
-        }
-    }
-
-    /// The linkage of a number on the wire.
-    #[must_use]
-    pub fn from_raw(number: u32) -> Self {
-        match number {
-            0 => Linkage::Static,
-            1 => Linkage::Global,
-            2 => Linkage::Extern,
-            n => Linkage::Other(n),
-        }
     }
 }
 

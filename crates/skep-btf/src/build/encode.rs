@@ -1,7 +1,7 @@
 //! Encoding: types and strings to bytes.
 
 use super::{BuildError, Builder, MemberDef, Strings, Supported, TypeDef};
-use crate::{IntEncoding, TypeId, wire};
+use crate::{TypeId, wire};
 
 /// BTF for one kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +70,7 @@ fn record(out: &mut Vec<u8>, strings: &mut Strings, id: TypeId, def: &TypeDef) -
     let info = |flag, vlen| wire::info(kind, flag, vlen);
     match def {
         TypeDef::Int { size, bits, bit_offset, encoding, .. } => {
-            let encoding = match encoding {
-                IntEncoding::Unsigned => 0,
-                IntEncoding::Signed => 1,
-                IntEncoding::Char => 2,
-                IntEncoding::Bool => 4,
-                IntEncoding::Mixed(n) => u32::from(*n) & 0xf,
-            };
-            let data = encoding << 24 | u32::from(*bit_offset) << 16 | u32::from(*bits);
+            let data = u32::from(encoding.raw()) << 24 | u32::from(*bit_offset) << 16 | u32::from(*bits);
             put(out, &[name, info(false, 0), *size, data]);
         }
         TypeDef::Float { size, .. } => put(out, &[name, info(false, 0), *size]),

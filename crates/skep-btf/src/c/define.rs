@@ -51,7 +51,7 @@ impl<'a> CPrinter<'a> {
             self.declare(out, member.type_id(), member.name(), level + 1, depth + 1)?;
             let width = match bits {
                 Some(bits) => {
-                    self.put(out, &format!(": {bits}"), id)?;
+                    self.print(out, format_args!(": {bits}"), id)?;
                     u64::from(bits)
                 }
                 None => u64::from(self.btf.size_of(member.type_id()).unwrap_or(0)) * 8,
@@ -129,8 +129,10 @@ impl<'a> CPrinter<'a> {
         bits: u64,
         level: usize,
     ) -> Result<(), CError> {
+        // Lines that are made of nothing but a large offset count more than their length.
+        self.spend(32, id)?;
         self.line(out, level, id)?;
-        self.put(out, &format!("{word}: {bits};"), id)
+        self.print(out, format_args!("{word}: {bits};"), id)
     }
 
     /// An enumeration with its constants. Without any it is only named.
@@ -147,12 +149,11 @@ impl<'a> CPrinter<'a> {
             for v in e.variants() {
                 self.line(out, level + 1, id)?;
                 self.put(out, v.name(), id)?;
-                let value = match (e.is_signed(), wide) {
-                    (true, true) => format!(" = {}LL,", v.value()),
-                    (false, true) => format!(" = {}ULL,", v.value() as u64),
-                    (_, false) => format!(" = {},", v.value()),
-                };
-                self.put(out, &value, id)?;
+                match (e.is_signed(), wide) {
+                    (true, true) => self.print(out, format_args!(" = {}LL,", v.value()), id)?,
+                    (false, true) => self.print(out, format_args!(" = {}ULL,", v.value() as u64), id)?,
+                    (_, false) => self.print(out, format_args!(" = {},", v.value()), id)?,
+                }
             }
             self.line(out, level, id)?;
             self.put(out, "}", id)?;

@@ -5,10 +5,11 @@ mod define;
 
 use crate::layout::Alignments;
 use crate::{Btf, TypeId};
+use std::fmt::Write;
 use thiserror::Error;
 
 /// Most bytes that one piece of C text may take: hostile nesting doubles at every level.
-const MAX_TEXT: usize = 4 << 20;
+const MAX_TEXT: usize = 1 << 20;
 
 /// Why a type has no C text.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -75,6 +76,13 @@ impl<'a> CPrinter<'a> {
         self.spend(text.len(), at)?;
         out.push_str(text);
         Ok(())
+    }
+
+    /// Appends formatted text within the budget.
+    fn print(&mut self, out: &mut String, text: std::fmt::Arguments<'_>, at: TypeId) -> Result<(), CError> {
+        let before = out.len();
+        out.write_fmt(text).map_err(|_| CError::TooComplex(at))?;
+        self.spend(out.len() - before, at)
     }
 
     fn spend(&mut self, bytes: usize, at: TypeId) -> Result<(), CError> {

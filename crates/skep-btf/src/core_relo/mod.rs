@@ -196,6 +196,9 @@ impl<'a> Resolver<'a> {
     /// it first comes up.
     pub fn prepare(&mut self, ids: impl IntoIterator<Item = TypeId>) {
         let mut roots: Vec<TypeId> = ids.into_iter().filter(|id| !self.candidates.contains_key(id)).collect();
+        if roots.is_empty() {
+            return;
+        }
         roots.sort_unstable();
         roots.dedup();
         let names: Vec<&str> = roots.iter().map(|&id| essential(self.local.name(id))).collect();
