@@ -685,6 +685,137 @@ pub struct Scalar {
     pub bits: Option<(u32, u32)>,
 }
 
+/// Visits the operands of an instruction, for reading or for changing them: one list serves both.
+macro_rules! each_operand {
+    ($kind:expr, $each:ident) => {{
+        use InstKind as I;
+        macro_rules! all {
+            ($list:expr) => {
+                for v in $list {
+                    $each(v);
+                }
+            };
+        }
+        match $kind {
+            I::Const(_)
+            | I::Null
+            | I::SlotAddr(_)
+            | I::Capture(_)
+            | I::GlobalAddr(_)
+            | I::MapRef(_)
+            | I::FuncRef(_)
+            | I::EventReserve { .. }
+            | I::Count(_)
+            | I::Ret(None)
+            | I::Unreachable => {}
+            I::Neg(a)
+            | I::Bswap(a)
+            | I::IsNull(a)
+            | I::Zext(a)
+            | I::Sext(a)
+            | I::Trunc(a)
+            | I::Refine(a, _)
+            | I::PtrToInt(a)
+            | I::IntToPtr(a)
+            | I::Ret(Some(a))
+            | I::PtrAdd(a, _, None)
+            | I::Load { ptr: a, .. }
+            | I::MemSet { dst: a, .. }
+            | I::StrConst { dst: a, .. }
+            | I::StrEqConst { a, .. }
+            | I::StrLen { ptr: a, .. }
+            | I::StrMember { ptr: a, .. }
+            | I::PrefixMatch { ptr: a, .. }
+            | I::CtxLoad { ctx: a, .. }
+            | I::StackId { ctx: a, .. }
+            | I::MapLookup { key: a, .. }
+            | I::MapUpsert { key: a, .. }
+            | I::MapDelete { key: a, .. }
+            | I::HistBucket { val: a, .. }
+            | I::LinearBucket { val: a, .. }
+            | I::SetMember { val: a, .. }
+            | I::EventSubmit { rec: a, .. }
+            | I::EventDiscard { rec: a } => $each(a),
+            I::Bin(_, a, b)
+            | I::Cmp(_, a, b)
+            | I::PtrAdd(a, _, Some(b))
+            | I::Store { ptr: a, val: b, .. }
+            | I::MemCopy { dst: a, src: b, .. }
+            | I::StrCopy { dst: a, src: b, .. }
+            | I::MemEq { a, b, .. }
+            | I::StrEq { a, b, .. }
+            | I::StrEqN { a, b, .. }
+            | I::StrFind { hay: a, needle: b, .. }
+            | I::CtxStore { ctx: a, val: b, .. }
+            | I::MapLookupPercpu { key: a, cpu: b, .. }
+            | I::MapUpdate { key: a, val: b, .. }
+            | I::EventOutput { data: a, len: b, .. }
+            | I::PacketCheck { ptr: a, end: b, .. }
+            | I::TailCall { ctx: a, index: b, .. }
+            | I::Atomic { ptr: a, val: b, .. } => {
+                $each(a);
+                $each(b);
+            }
+            I::Select(a, b, c)
+            | I::ProbeRead { dst: a, len: b, src: c, .. }
+            | I::CmpXchg { ptr: a, expected: b, new: c, .. } => {
+                $each(a);
+                $each(b);
+                $each(c);
+            }
+            I::FieldLoad { base, path, .. } | I::FieldAddr { base, path } => {
+                $each(base);
+                for step in path {
+                    if let Step::IndexBy(index, _) = step {
+                        $each(index);
+                    }
+                }
+            }
+            I::Core { path, .. } => {
+                for step in path {
+                    if let Step::IndexBy(index, _) = step {
+                        $each(index);
+                    }
+                }
+            }
+            I::ProbeReadStr { dst, len, src, .. } => {
+                $each(dst);
+                if let Some(len) = len {
+                    $each(len);
+                }
+                $each(src);
+            }
+            I::ForEach { captures, .. } => all!(captures),
+            I::ForRange { start, end, captures, .. } => {
+                $each(start);
+                $each(end);
+                all!(captures);
+            }
+            I::Agg { cell, val, .. } => {
+                $each(cell);
+                if let Some(val) = val {
+                    $each(val);
+                }
+            }
+            I::Helper(_, args) | I::Kfunc(_, args) | I::Call(_, args) | I::Br(Target { args, .. }) => {
+                all!(args)
+            }
+            I::CondBr { cond, then: Target { args: then, .. }, other: Target { args: other, .. } } => {
+                $each(cond);
+                all!(then);
+                all!(other);
+            }
+            I::Switch { val, cases, default: Target { args: default, .. } } => {
+                $each(val);
+                for (_, Target { args, .. }) in cases {
+                    all!(args);
+                }
+                all!(default);
+            }
+        }
+    }};
+}
+
 impl InstKind {
     /// Whether it ends a block.
     #[must_use]
@@ -733,114 +864,14 @@ impl InstKind {
 
     /// Calls `f` with every value that the instruction uses, block arguments included.
     pub fn for_each_use(&self, mut f: impl FnMut(Value)) {
-        // One list of operands serves reading and rewriting: the clone keeps them from drifting apart.
-        self.clone().map_uses(|v| {
-            f(v);
-            v
-        });
+        let mut each = |v: &Value| f(*v);
+        each_operand!(self, each);
     }
 
     /// Replaces every value that the instruction uses.
     pub fn map_uses(&mut self, mut f: impl FnMut(Value) -> Value) {
-        use InstKind as I;
-        let mut all = |values: &mut [&mut Value]| {
-            for v in values {
-                **v = f(**v);
-            }
-        };
-        match self {
-            I::Const(_)
-            | I::Null
-            | I::SlotAddr(_)
-            | I::Capture(_)
-            | I::GlobalAddr(_)
-            | I::MapRef(_)
-            | I::FuncRef(_)
-            | I::Core { .. }
-            | I::EventReserve { .. }
-            | I::Count(_)
-            | I::Ret(None)
-            | I::Unreachable => {}
-            I::Neg(a)
-            | I::Bswap(a)
-            | I::IsNull(a)
-            | I::Zext(a)
-            | I::Sext(a)
-            | I::Trunc(a)
-            | I::Refine(a, _)
-            | I::PtrToInt(a)
-            | I::IntToPtr(a)
-            | I::Ret(Some(a)) => all(&mut [a]),
-            I::Bin(_, a, b) | I::Cmp(_, a, b) => all(&mut [a, b]),
-            I::Select(a, b, c) => all(&mut [a, b, c]),
-            I::PtrAdd(p, _, index) => {
-                all(&mut [p]);
-                if let Some(index) = index {
-                    all(&mut [index]);
-                }
-            }
-            I::Load { ptr, .. } => all(&mut [ptr]),
-            I::Store { ptr, val, .. } => all(&mut [ptr, val]),
-            I::MemCopy { dst, src, .. } | I::StrCopy { dst, src, .. } => all(&mut [dst, src]),
-            I::MemSet { dst, .. } | I::StrConst { dst, .. } => all(&mut [dst]),
-            I::MemEq { a, b, .. } | I::StrEq { a, b, .. } | I::StrEqN { a, b, .. } => all(&mut [a, b]),
-            I::StrEqConst { a, .. } => all(&mut [a]),
-            I::StrLen { ptr, .. } | I::StrMember { ptr, .. } | I::PrefixMatch { ptr, .. } => all(&mut [ptr]),
-            I::StrFind { hay, needle, .. } => all(&mut [hay, needle]),
-            I::CtxLoad { ctx, .. } | I::StackId { ctx, .. } => all(&mut [ctx]),
-            I::CtxStore { ctx, val, .. } => all(&mut [ctx, val]),
-            I::FieldLoad { base, path, .. } | I::FieldAddr { base, path } => {
-                all(&mut [base]);
-                for step in path {
-                    if let Step::IndexBy(index, _) = step {
-                        all(&mut [index]);
-                    }
-                }
-            }
-            I::ProbeRead { dst, len, src, .. } => all(&mut [dst, len, src]),
-            I::ProbeReadStr { dst, len, src, .. } => {
-                all(&mut [dst, src]);
-                if let Some(len) = len {
-                    all(&mut [len]);
-                }
-            }
-            I::MapLookup { key, .. } | I::MapUpsert { key, .. } | I::MapDelete { key, .. } => all(&mut [key]),
-            I::MapLookupPercpu { key, cpu, .. } => all(&mut [key, cpu]),
-            I::MapUpdate { key, val, .. } => all(&mut [key, val]),
-            I::ForEach { captures, .. } => all(&mut captures.iter_mut().collect::<Vec<_>>()),
-            I::ForRange { start, end, captures, .. } => {
-                all(&mut [start, end]);
-                all(&mut captures.iter_mut().collect::<Vec<_>>());
-            }
-            I::Agg { cell, val, .. } => {
-                all(&mut [cell]);
-                if let Some(val) = val {
-                    all(&mut [val]);
-                }
-            }
-            I::HistBucket { val, .. } | I::LinearBucket { val, .. } | I::SetMember { val, .. } => all(&mut [val]),
-            I::EventSubmit { rec, .. } | I::EventDiscard { rec } => all(&mut [rec]),
-            I::EventOutput { data, len, .. } => all(&mut [data, len]),
-            I::PacketCheck { ptr, end, .. } => all(&mut [ptr, end]),
-            I::Helper(_, args) | I::Kfunc(_, args) | I::Call(_, args) => {
-                all(&mut args.iter_mut().collect::<Vec<_>>());
-            }
-            I::TailCall { ctx, index, .. } => all(&mut [ctx, index]),
-            I::Atomic { ptr, val, .. } => all(&mut [ptr, val]),
-            I::CmpXchg { ptr, expected, new, .. } => all(&mut [ptr, expected, new]),
-            I::Br(target) => all(&mut target.args.iter_mut().collect::<Vec<_>>()),
-            I::CondBr { cond, then, other } => {
-                all(&mut [cond]);
-                all(&mut then.args.iter_mut().chain(&mut other.args).collect::<Vec<_>>());
-            }
-            I::Switch { val, cases, default } => {
-                all(&mut [val]);
-                for (_, target) in cases {
-                    all(&mut target.args.iter_mut().collect::<Vec<_>>());
-                }
-                all(&mut default.args.iter_mut().collect::<Vec<_>>());
-            }
-        }
+        let mut each = |v: &mut Value| *v = f(*v);
+        each_operand!(self, each);
     }
 
     /// The blocks that it may go to, with repetitions.

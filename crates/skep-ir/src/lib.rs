@@ -5,16 +5,21 @@
 //! objects. Nothing here touches the running system, and equal input gives equal output, byte for byte.
 #![forbid(unsafe_code)]
 
+pub mod cfg;
 pub mod codegen;
+mod compact;
 pub mod diag;
 pub mod func;
+pub mod helpers;
 pub mod inst;
 pub mod kernel;
 pub mod kinds;
 pub mod module;
 pub mod source;
 pub mod spec;
+pub mod text;
 pub mod types;
+pub mod verify;
 
 pub use diag::{Diagnostic, Severity};
 pub use func::{Block, Func, FuncBuilder, Inst, Slot, Value};

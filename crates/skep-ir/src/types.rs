@@ -1,6 +1,6 @@
 //! Types: those of SSA values, and those of memory.
 
-use crate::module::{GlobalId, MapId};
+use crate::module::{FuncId, GlobalId, MapId};
 use cranelift_entity::{PrimaryMap, entity_impl};
 use std::collections::HashMap;
 
@@ -109,6 +109,8 @@ pub enum PtrClass {
     Global(GlobalId),
     /// A map itself; only passed on.
     MapRef(MapId),
+    /// A function itself; only passed on.
+    Func(FuncId),
     /// Bytes of a packet.
     Packet,
     /// Bytes before a packet.
@@ -305,6 +307,12 @@ impl Types {
     #[must_use]
     pub fn get(&self, id: TypeId) -> &Type {
         &self.types[id]
+    }
+
+    /// Whether an id is one of this table.
+    #[must_use]
+    pub fn is_valid(&self, id: TypeId) -> bool {
+        self.types.is_valid(id)
     }
 
     /// All types, in the order in which they were added.

@@ -1,0 +1,6 @@
+//! What the tests of this crate share.
+#![allow(dead_code, unreachable_pub, reason = "each test target uses a part of it")]
+
+pub mod arbitrary;
+pub mod entropy;
+pub mod kernel;
