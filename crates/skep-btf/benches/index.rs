@@ -43,6 +43,7 @@ fn main() {
         println!("the bytes cannot be indexed");
         return;
     };
+    report("one missing struct", measure(|| btf.find("no_such_type_there", KindMask::STRUCT)));
     report("one missing name", measure(|| btf.find("no_such_type_there", KindMask::ANY)));
     let names: Vec<&str> = btf.named(KindMask::STRUCT).map(|(_, name)| name).step_by(100).collect();
     let asked: Vec<(&str, KindMask)> =

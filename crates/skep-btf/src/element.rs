@@ -32,7 +32,7 @@ pub struct Raw<'a> {
 
 /// An element of a type.
 pub trait Element<'a>: sealed::Sealed {
-    /// The element of its words.
+    #[doc(hidden)]
     fn decode(raw: Raw<'a>) -> Self;
 }
 

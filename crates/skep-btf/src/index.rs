@@ -47,6 +47,8 @@ pub struct Btf {
     first_string: u32,
     /// Where the record of `first_id + i` starts in `data`.
     offsets: Vec<u32>,
+    /// Its kind: scans for a few kinds need not touch the records of all others.
+    kinds: Vec<u8>,
 }
 
 impl Btf {
@@ -89,8 +91,8 @@ impl Btf {
             .as_ref()
             .map_or(Some(0), |b| b.first_string.checked_add(u32::try_from(b.strings.len()).ok()?));
         let first_string = first_string.ok_or(ParseError::TooLarge("string offsets"))?;
-        let offsets = walk(bytes, &sections, first_id)?;
-        Ok(Btf { strings: sections.strings, data, base, first_id, first_string, offsets })
+        let (offsets, kinds) = walk(bytes, &sections, first_id)?;
+        Ok(Btf { strings: sections.strings, data, base, first_id, first_string, offsets, kinds })
     }
 
     /// All bytes, as given.
@@ -184,9 +186,9 @@ impl Btf {
         self.first_string
     }
 
-    /// Offsets of the own records in [`Btf::bytes`].
-    pub(crate) fn offsets(&self) -> &[u32] {
-        &self.offsets
+    /// Offsets in [`Btf::bytes`] of the own records, with their kinds.
+    pub(crate) fn records(&self) -> impl ExactSizeIterator<Item = (u32, u8)> {
+        self.offsets.iter().copied().zip(self.kinds.iter().copied())
     }
 
     /// The record of a type that is not `void`.
@@ -204,13 +206,14 @@ impl Btf {
     }
 }
 
-/// Where each record starts.
-fn walk(bytes: &[u8], sections: &wire::Sections, first_id: u32) -> Result<Vec<u32>, ParseError> {
+/// Where each record starts, and its kind.
+fn walk(bytes: &[u8], sections: &wire::Sections, first_id: u32) -> Result<(Vec<u32>, Vec<u8>), ParseError> {
     let end = sections.types.end;
     let types = &bytes[..end];
     let mut at = sections.types.start;
     // Kernel BTF has about 27 bytes a type; reserving for 24 avoids growing and stays a sixth of the input.
-    let mut offsets = Vec::with_capacity((end - at) / 24);
+    let expected = (end - at) / 24;
+    let (mut offsets, mut kinds) = (Vec::with_capacity(expected), Vec::with_capacity(expected));
     // Record sizes for the common kinds, looked up instead of matched in the loop.
     let sizes: [(u32, u32); 32] = std::array::from_fn(|k| {
         Kind::from_raw(k as u8).filter(|&k| k != Kind::Void).map_or((u32::MAX, 0), wire::trailer)
@@ -231,12 +234,13 @@ fn walk(bytes: &[u8], sections: &wire::Sections, first_id: u32) -> Result<Vec<u3
             return Err(truncated(number));
         }
         offsets.push(at as u32);
+        kinds.push(number);
         at += len as usize;
     }
     if (first_id as usize).checked_add(offsets.len()).is_none_or(|n| u32::try_from(n).is_err()) {
         return Err(ParseError::TooLarge("type ids"));
     }
-    Ok(offsets)
+    Ok((offsets, kinds))
 }
 
 /// Record size of a kind newer than this reader, where the layout section tells it.

@@ -16,7 +16,7 @@ impl NameIndex {
     #[must_use]
     pub fn new(btf: &Btf) -> Self {
         let mut entries: Vec<u64> = btf
-            .scan()
+            .scan(KindMask::ANY)
             .filter(|seen| seen.name_off != 0)
             .filter_map(|seen| {
                 let name = btf.strings_from(seen.name_off)?;

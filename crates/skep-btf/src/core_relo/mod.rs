@@ -213,8 +213,9 @@ impl<'a> Resolver<'a> {
                 break;
             }
             let own = index > 0 && btf.base().is_some();
+            let all = kinds.iter().fold(KindMask::NONE, |all, &mask| all | mask);
             let scan: Box<dyn Iterator<Item = _>> =
-                if own { Box::new(btf.scan_own()) } else { Box::new(btf.scan()) };
+                if own { Box::new(btf.scan_own(all)) } else { Box::new(btf.scan(all)) };
             for seen in scan {
                 for &i in wanted.lookup_essential(btf.names(), seen.name_off) {
                     if !settled[i] && seen.is(kinds[i]) {
