@@ -1,6 +1,6 @@
-//! The running kernel's BTF: what is true of every kernel.
+//! The running kernel's BTF, or that of a file named by `SKEP_TEST_BTF`: what is true of every kernel.
 //!
-//! Where the kernel shows none, each test says so and passes.
+//! Where there is none, each test says so and passes.
 #![allow(clippy::print_stdout, reason = "tests name what they skip")]
 
 use skep_btf::core_relo::{CoreError, RelocKind, Relocation, Resolver};
@@ -8,14 +8,16 @@ use skep_btf::{Btf, Builder, CPrinter, Kind, KindMask, NameIndex, Supported, Typ
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-const PATH: &str = "/sys/kernel/btf/vmlinux";
+fn path() -> String {
+    std::env::var("SKEP_TEST_BTF").unwrap_or_else(|_| "/sys/kernel/btf/vmlinux".to_owned())
+}
 
 fn vmlinux() -> Option<&'static Btf> {
     static BTF: OnceLock<Option<Btf>> = OnceLock::new();
-    let btf = BTF.get_or_init(|| match std::fs::read(PATH) {
+    let btf = BTF.get_or_init(|| match std::fs::read(path()) {
         Ok(bytes) => Some(Btf::parse(bytes).expect("the kernel's BTF can be indexed")),
         Err(e) => {
-            println!("skipped: {PATH}: {e}");
+            println!("skipped: {}: {e}", path());
             None
         }
     });
@@ -242,7 +244,7 @@ fn every_definition_can_be_printed() {
 fn definitions_are_those_of_bpftool() {
     let Some(btf) = vmlinux() else { return };
     let output =
-        std::process::Command::new("bpftool").args(["btf", "dump", "file", PATH, "format", "c"]).output();
+        std::process::Command::new("bpftool").args(["btf", "dump", "file", &path(), "format", "c"]).output();
     let text = match output {
         Ok(output) if output.status.success() => String::from_utf8(output.stdout).expect("C text"),
         _ => {
