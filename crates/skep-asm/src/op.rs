@@ -378,6 +378,11 @@ pub enum AtomicOp {
     /// Exchange with the source register.
     Xchg,
     /// Store the source register if memory equals r0; r0 gets the old value.
+    ///
+    /// By definition the 32-bit form clears the upper half of r0, but x86 leaves it alone when the comparison
+    /// succeeds, and the kernel adds the clearing move only where it saw the upper half being read
+    /// (`opt_subreg_zext_lo32_rnd_hi32` in kernel/bpf/verifier.c). Linux 6.18 misses reads behind a join at
+    /// which it prunes the path. A code generator puts `w0 = w0` behind the instruction.
     Cmpxchg,
 }
 
