@@ -176,6 +176,10 @@ pub struct Subprog {
 }
 
 /// `{ statements; value }`
+///
+/// Only blocks of macros and blocks within expressions have a value. In bodies of probes, subprograms and
+/// loops, and in the blocks of an `if` or a block that is a statement, the last expression is a statement,
+/// with or without semicolon.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     /// Statements.
@@ -191,7 +195,8 @@ pub struct Block {
 pub struct Stmt {
     /// What it does.
     pub kind: StmtKind,
-    /// Its place, with or without `;` as the reference of diagnostics says for its kind.
+    /// From its first token to its last one. A `;` belongs to expression statements, `return`, `break` and
+    /// `continue`, not to assignments, `let`, `_ =` and `import`; loops and blocks end with their brace.
     pub loc: Loc,
 }
 
@@ -267,7 +272,7 @@ pub enum StmtKind {
 /// What a `for` runs over.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ForOver {
-    /// The elements of a map (any expression here: only analysis knows what macros make of it).
+    /// The elements of a map: [`ExprKind::Map`] without key.
     Map(Expr),
     /// `a..b`
     Range(Expr, Expr),
@@ -278,7 +283,8 @@ pub enum ForOver {
 pub struct Expr {
     /// What it is.
     pub kind: ExprKind,
-    /// Its place.
+    /// Its place: from its first token to its last one, without parentheses around it. That of a cast is only
+    /// `(T)`.
     pub loc: Loc,
 }
 
@@ -538,6 +544,8 @@ pub struct CMember {
     pub ty: CType,
     /// Bits of a bit-field.
     pub bits: Option<u32>,
+    /// `__attribute__((aligned(n)))` of the member, 0 if none.
+    pub align: u32,
     /// Its place.
     pub loc: Loc,
 }
