@@ -9,6 +9,7 @@ use skep_sys::bpf::{
     ObjectKind, Prog, ProgLoad, ProgType,
 };
 use skep_sys::fs::{CgroupFs, KernelBtf, kernel_btf_names};
+use skep_sys::perf::{Counter, EventAttr, PerfEvent, Probe, Scope};
 use skep_sys::shared::SharedArray;
 use std::ffi::CString;
 use std::io::Read;
@@ -20,7 +21,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("kernel_btf_is_the_object_of_the_same_name", Needs::Root, kernel_btf),
     ("iter_link_writes_for_the_process_asked_for", Needs::Root, iter),
     ("tracing_link_carries_a_cookie", Needs::Root, tp_btf),
-    ("fentry_refused_is_told_from_rejected", Needs::Root, fentry),
+    ("fentry_link_carries_a_cookie", Needs::Root, fentry),
+    ("kprobe_event_carries_a_cookie", Needs::Root, kprobe),
+    ("kprobe_multi_link_carries_cookies", Needs::Root, kprobe_multi),
     ("cgroup_programs_attach_with_and_without_link", Needs::Root, cgroup),
     ("netfilter_link_tells_its_hook", Needs::Root, netfilter),
     ("uprobe_multi_link_lists_its_locations", Needs::Root, uprobe_multi),
@@ -143,8 +146,13 @@ fn iter() -> Outcome {
 fn tp_btf() -> Outcome {
     let id = type_id(&vmlinux()?, TYPEDEF, "btf_trace_sys_enter")?;
     let array = counter_array()?;
-    let prog = load_tracing(&counting(&array, true), AttachType::TRACE_RAW_TP, id)
-        .map_err(|e| Stop::Fail(format!("{e}\n{}", e.log.text)))?;
+    let prog = match load_tracing(&counting(&array, true), AttachType::TRACE_RAW_TP, id) {
+        // Cookies of tracing programs came with 5.19, those of tp_btf with 6.10.
+        Err(e) if e.log.text.contains("unknown func bpf_get_attach_cookie") => {
+            return Err(Stop::Skip(format!("cookies of tp_btf: {e}")));
+        }
+        other => other.map_err(|e| Stop::Fail(format!("{e}\n{}", e.log.text)))?,
+    };
     let memory = SharedArray::new(&array)?;
     let target = LinkTarget::Tracing { cookie: 1 << 40 };
     let link =
@@ -170,12 +178,114 @@ fn tp_btf() -> Outcome {
     Ok(())
 }
 
+/// The kernel's function behind getppid(2), whatever this machine calls it.
+fn getppid_function() -> Result<CString, Stop> {
+    let names = ["__x64_sys_getppid", "__arm64_sys_getppid", "sys_getppid"];
+    let (found, _) = skep_sys::proc::find_symbols(&names)?;
+    let name = names.iter().zip(found).find(|(_, found)| !found.is_empty()).map(|(name, _)| *name);
+    Ok(CString::new(name.ok_or_else(|| Stop::Skip("getppid is called otherwise here".into()))?)?)
+}
+
 fn fentry() -> Outcome {
-    let id = type_id(&vmlinux()?, FUNC, "do_exit")?;
-    match load_tracing(&[mov_imm(R0, 0), exit()], AttachType::TRACE_FENTRY, id) {
+    // Entry points of system calls are not in BTF.
+    let id = type_id(&vmlinux()?, FUNC, "vfs_read")?;
+    let array = counter_array()?;
+    let prog = match load_tracing(&counting(&array, true), AttachType::TRACE_FENTRY, id) {
         // A kernel without direct calls of ftrace refuses before it looks at the program.
-        Err(e) => ensure!(e.is_refused_unchecked() || e.error.is_unsupported(), "{e}\n{}", e.log.text),
-        Ok(prog) => ensure_eq!(prog.info()?.attach_btf_id, id),
+        Err(e) if e.is_refused_unchecked() || e.error.is_unsupported() => {
+            return Err(Stop::Skip(format!("fentry: {e}")));
+        }
+        other => other.map_err(|e| Stop::Fail(format!("{e}\n{}", e.log.text)))?,
+    };
+    ensure_eq!(prog.info()?.attach_btf_id, id);
+    let target = LinkTarget::Tracing { cookie: 9 };
+    let link = unless_unsupported("fentry", Link::create(prog.as_fd(), AttachType::TRACE_FENTRY, &target))?;
+    match link.info()?.target {
+        LinkTargetInfo::Tracing { attach_type, target_btf_id, .. } => {
+            ensure_eq!((attach_type, target_btf_id), (AttachType::TRACE_FENTRY, id));
+        }
+        other => ensure!(false, "{other:?}"),
+    }
+    let mut zeroes = std::fs::File::open("/dev/zero")?;
+    for _ in 0..100 {
+        zeroes.read_exact(&mut [0; 8])?;
+    }
+    counted_with_cookie(&array, 9)
+}
+
+/// 100 calls of getppid(2) are counted, each with this cookie.
+fn called_with_cookie(array: &bpf::Map, cookie: u64) -> Outcome {
+    for _ in 0..100 {
+        let _ = rustix::process::getppid();
+    }
+    counted_with_cookie(array, cookie)
+}
+
+/// At least 100 calls, since other processes call as well.
+fn counted_with_cookie(array: &bpf::Map, cookie: u64) -> Outcome {
+    let memory = SharedArray::new(array)?;
+    let (count, cookies) = (memory.load_u64(0).unwrap_or(0), memory.load_u64(8).unwrap_or(0));
+    ensure!(count >= 100 && cookies >= 100 * cookie, "{count} calls, cookies {cookies}");
+    Ok(())
+}
+
+fn kprobe() -> Outcome {
+    let name = getppid_function()?;
+    let probe = Probe::KprobeSymbol { function: name.to_str()?, offset: 0 };
+    for on_return in [false, true] {
+        let array = counter_array()?;
+        let prog = load(ProgType::KPROBE, &counting(&array, true))?;
+        let event = PerfEvent::open(&EventAttr::new(Counter::Probe { probe, on_return }), Scope::Cpu(0));
+        let event = match event {
+            Err(e) if e.is_not_found() || e.is_unsupported() => {
+                return Err(Stop::Skip(format!("kprobes: {e}")));
+            }
+            other => other?,
+        };
+        let target = LinkTarget::PerfEvent { event: event.as_fd(), cookie: 5 };
+        // A kprobe fires on every CPU, whichever its event was opened on.
+        let link = Link::create(prog.as_fd(), AttachType::PERF_EVENT, &target)?;
+        called_with_cookie(&array, 5)?;
+        match link.info()?.target {
+            LinkTargetInfo::Kprobe { function, is_return, .. } => {
+                ensure_eq!((function.as_bytes(), is_return), (name.to_bytes(), on_return));
+            }
+            LinkTargetInfo::Other => {}
+            other => ensure!(false, "{other:?}"),
+        }
+    }
+    let probe = Probe::KprobeSymbol { function: "no_such_function", offset: 0 };
+    let attr = EventAttr::new(Counter::Probe { probe, on_return: false });
+    let e = PerfEvent::open(&attr, Scope::Cpu(0)).expect_err("no such function");
+    ensure!(e.is_not_found() && e.detail.contains("no_such_function"), "{e}");
+    Ok(())
+}
+
+fn kprobe_multi() -> Outcome {
+    let name = getppid_function()?;
+    let array = counter_array()?;
+    let insns = counting(&array, true).concat();
+    let load = ProgLoad {
+        prog_type: ProgType::KPROBE,
+        insns: &insns,
+        license: "GPL",
+        expected_attach_type: AttachType::TRACE_KPROBE_MULTI,
+        ..ProgLoad::default()
+    };
+    let prog = Prog::load(&load)?;
+    let target = LinkTarget::KprobeMulti {
+        symbols: &[name.as_c_str(), c"do_exit"],
+        addrs: &[],
+        cookies: &[3, 4],
+        on_return: false,
+    };
+    let link = Link::create(prog.as_fd(), AttachType::TRACE_KPROBE_MULTI, &target);
+    let link = unless_unsupported("kprobe_multi", link)?;
+    called_with_cookie(&array, 3)?;
+    match link.info()?.target {
+        LinkTargetInfo::KprobeMulti { addrs, .. } => ensure_eq!(addrs.len(), 2),
+        LinkTargetInfo::Other => {}
+        other => ensure!(false, "{other:?}"),
     }
     Ok(())
 }

@@ -88,9 +88,26 @@ fn pins() -> Outcome {
     let none = bpf::open_pin_at(bpffs.as_fd(), Path::new("other"), Access::ReadWrite).expect_err("none");
     ensure!(none.is_not_found(), "{none}");
     // Where no bpffs is mounted the message says how to get one.
-    if let Err(e) = bpffs_dir() {
-        ensure!(e.is_not_found() && e.detail.contains("mount -t bpf"), "{e}");
+    match bpffs_dir() {
+        Ok(dir) => pin_in(&dir, &map),
+        Err(e) => {
+            ensure!(e.is_not_found() && e.detail.contains("mount -t bpf"), "{e}");
+            Ok(())
+        }
     }
+}
+
+/// Pins by path, in a bpffs that is mounted.
+fn pin_in(dir: &Path, map: &Map) -> Outcome {
+    let path = dir.join(format!("skep-sys-test-{}", std::process::id()));
+    bpf::pin(map.as_fd(), &path)?;
+    let again = Map::from_pin(&path);
+    let as_prog = bpf::Prog::from_pin(&path);
+    std::fs::remove_file(&path)?;
+    ensure_eq!(again?.info()?.id, map.info()?.id);
+    let wrong = as_prog.expect_err("a map is no program");
+    ensure!(wrong.errno == skep_sys::Errno::EINVAL && wrong.detail.contains("skep-sys-test"), "{wrong}");
+    ensure!(Map::from_pin(&path).expect_err("unpinned").is_not_found(), "still there");
     Ok(())
 }
 
