@@ -83,7 +83,7 @@ helpers! {
     /// Clock without suspend.
     KTIME_GET_NS = 5 [];
     /// Prints to the kernel's trace.
-    TRACE_PRINTK = 6 [In, Len, Any, Any, Any];
+    TRACE_PRINTK = 6 [In, Len];
     /// Pseudo-random number.
     GET_PRANDOM_U32 = 7 [];
     /// CPU.

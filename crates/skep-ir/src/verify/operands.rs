@@ -175,6 +175,8 @@ impl Operands<'_, '_> {
                     }
                 }
             }
+            // The address of a byte of the context is a number that helpers read from.
+            I::PtrToInt(p) if self.class(*p) == Some(PtrClass::Ctx) => {}
             I::PtrToInt(p) => self.arithmetic(*p),
             I::IntToPtr(a) => self.i64(*a),
             I::Capture(n) => {
