@@ -46,7 +46,7 @@ impl<'p> Fx<'_, 'p> {
             }
             (f.captured, f.leaves)
         };
-        super::program::prune(&mut func);
+        super::program::arrange(&mut func);
         let captures = captured
             .into_iter()
             .map(|what| match what {

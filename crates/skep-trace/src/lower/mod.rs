@@ -46,6 +46,8 @@ mod store;
 mod strings;
 mod sums;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod unit;
 mod update;
 mod visit;

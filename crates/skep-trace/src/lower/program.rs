@@ -62,7 +62,7 @@ impl<'p> Unit<'p> {
             f.b.set_loc(Some(probe.loc));
             f.program_body(probe);
         }
-        prune(&mut func);
+        arrange(&mut func);
         let func = self.module.funcs.push(func);
         let program = self.module.progs.len();
         for &n in targets {
@@ -225,7 +225,7 @@ impl<'p> Fx<'_, 'p> {
             }
             debug_assert!(!f.captured.contains(&Captured::Context));
         }
-        prune(&mut func);
+        arrange(&mut func);
         self.unit.module.funcs[placeholder] = func;
         placeholder
     }
@@ -268,17 +268,25 @@ fn is_filtered_by_code(provider: Provider) -> bool {
     )
 }
 
-/// Takes blocks out of the layout that nothing jumps to.
-pub(super) fn prune(func: &mut Func) {
-    let mut reached = vec![false; func.blocks.len()];
-    let mut todo = vec![func.entry()];
-    while let Some(block) = todo.pop() {
-        if std::mem::replace(&mut reached[block.index()], true) {
-            continue;
-        }
-        if let Some(last) = func.terminator(block) {
-            todo.extend(func.insts[last].kind.targets().iter().map(|t| t.block));
+/// Puts the blocks in an order in which each follows those that lead to it, what is rare at the end, and leaves out
+/// those that nothing leads to.
+pub(super) fn arrange(func: &mut Func) {
+    let mut seen = vec![false; func.blocks.len()];
+    let mut done = Vec::with_capacity(func.layout.len());
+    let mut todo = vec![(func.entry(), false)];
+    while let Some((block, is_left)) = todo.pop() {
+        if is_left {
+            done.push(block);
+        } else if !std::mem::replace(&mut seen[block.index()], true) {
+            todo.push((block, true));
+            if let Some(last) = func.terminator(block) {
+                let targets = func.insts[last].kind.targets();
+                todo.extend(targets.iter().map(|t| (t.block, false)).filter(|(b, _)| !seen[b.index()]));
+            }
         }
     }
-    func.layout.retain(|b| reached[b.index()]);
+    done.reverse();
+    let (cold, warm): (Vec<_>, Vec<_>) = done.into_iter().partition(|b| func.blocks[*b].cold);
+    func.layout = warm;
+    func.layout.extend(cold);
 }

@@ -4,6 +4,7 @@ use super::function::{Captured, Fx, Loop, Role, Variable};
 use super::store::{Dest, Fill};
 use super::visit::{Node, mentions_local};
 use crate::hir::{Expr, LocalId, Stmt, StmtKind};
+use crate::types::Type;
 use skep_ir::Ty;
 use skep_ir::func::LoopHead;
 use skep_ir::inst::{CmpOp, InstKind};
@@ -49,7 +50,8 @@ impl<'p> Fx<'_, 'p> {
         let ty = &self.site.body.locals[id].ty;
         if ty.is_scalar() {
             if self.info.local(id).is_value {
-                let value = self.value(e);
+                let pointer = matches!(ty, Type::Ptr(..));
+                let value = if pointer { self.pointer(e) } else { self.value(e) };
                 self.variables.insert(id, Variable::Value(value));
             } else {
                 let value = self.scalar(e);

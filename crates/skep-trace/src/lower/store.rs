@@ -6,6 +6,7 @@ use super::place::Src;
 use crate::hir::{Builtin, Expr, ExprKind, Func, MapRef};
 use crate::types::{AggTy, Type};
 use skep_ir::inst::InstKind;
+use skep_ir::types::PtrClass;
 use skep_ir::{Loc, Ty, Value};
 
 /// What is written besides the value itself: padding, and bytes behind the end of a string.
@@ -150,10 +151,25 @@ impl<'p> Fx<'_, 'p> {
 
     /// A scalar as an `i64`, whatever it is to the IR.
     pub(super) fn number(&mut self, value: Value) -> Value {
-        match self.b.func.ty(value) {
-            Ty::Ptr(_) => self.b.value(InstKind::PtrToInt(value), Ty::I64),
-            _ => self.b.resize(value, Ty::I64, false),
+        let Ty::Ptr(ptr) = self.b.func.ty(value) else {
+            return self.b.resize(value, Ty::I64, false);
+        };
+        let plain =
+            matches!(ptr.class, PtrClass::KernelUntrusted(_) | PtrClass::KernelRaw(_) | PtrClass::User(_));
+        if plain || !ptr.nullable {
+            return self.b.value(InstKind::PtrToInt(value), Ty::I64);
         }
+        // Only a pointer that is known not to be null is a number to the verifier.
+        let null = self.b.value(InstKind::IsNull(value), Ty::I1);
+        self.choose(
+            null,
+            Ty::I64,
+            |f| f.b.i64(0),
+            |f| {
+                let value = f.b.non_null(value);
+                f.b.value(InstKind::PtrToInt(value), Ty::I64)
+            },
+        )
     }
 
     /// Writes a constant string.
