@@ -9,10 +9,13 @@
 //! through the traits of the output module.
 #![forbid(unsafe_code)]
 
+pub mod btf_types;
 pub mod config;
 pub mod env;
 pub mod hir;
 pub mod lower;
 pub mod plan;
+pub mod sema;
+pub mod stdlib;
 pub mod syntax;
 pub mod types;
