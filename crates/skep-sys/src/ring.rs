@@ -12,8 +12,10 @@
 use crate::bpf::{Map, MapType};
 use crate::error::{Errno, Result, SysError};
 use crate::mapping::{Mapping, page_size};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const BUSY: u32 = 1 << 31;
 const DISCARD: u32 = 1 << 30;
@@ -21,13 +23,41 @@ const HEADER: usize = 8;
 
 /// A ring buffer being consumed. Its fd is readable, for poll(2) and epoll, while there are records.
 ///
-/// One consumer at a time: a second one on the same map would take records away from the first.
+/// One consumer at a time: a second one on the same map would take records away from the first while it reads
+/// them.
 #[derive(Debug)]
 pub struct Ring {
     fd: OwnedFd,
+    claim: Claim,
     consumer: Mapping,
     producer: Mapping,
     size: usize,
+}
+
+/// Ids of the ring buffers that this process consumes.
+static CLAIMED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn claimed() -> MutexGuard<'static, BTreeSet<u32>> {
+    // Nothing panics while it holds the set.
+    CLAIMED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The right to consume the ring buffer with this id, given to one at a time.
+#[derive(Debug)]
+struct Claim(u32);
+
+impl Claim {
+    fn new(id: u32) -> Option<Claim> {
+        let free = claimed().insert(id);
+        // Made only if it is ours: dropping it gives the ring buffer up.
+        if free { Some(Claim(id)) } else { None }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        claimed().remove(&self.0);
+    }
 }
 
 /// What one [`Ring::drain`] went over.
@@ -42,7 +72,8 @@ pub struct Drained {
 }
 
 impl Ring {
-    /// Maps a ring buffer. Starts where its last consumer stopped.
+    /// Maps a ring buffer. Starts where its last consumer stopped. `EBUSY`: this process is consuming it
+    /// already.
     pub fn new(map: &Map) -> Result<Ring> {
         let shape = map.shape();
         if shape.map_type != MapType::RINGBUF {
@@ -54,10 +85,15 @@ impl Ring {
         if !size.is_power_of_two() || !size.is_multiple_of(page) {
             return Err(SysError::new("mmap", Errno::EINVAL).about(format!("ring buffer of {size} bytes")));
         }
+        let id = map.info()?.id;
+        let claim = Claim::new(id).ok_or_else(|| {
+            SysError::new("mmap", Errno::EBUSY)
+                .about(format!("ring buffer {id} has a consumer in this process"))
+        })?;
         let consumer = Mapping::new(map.as_fd(), 0, page, true)?;
         let producer = Mapping::new(map.as_fd(), page, page + 2 * size, false)?;
         let fd = map.as_fd().try_clone_to_owned().map_err(|e| SysError::io("fcntl(F_DUPFD_CLOEXEC)", &e))?;
-        Ok(Ring { fd, consumer, producer, size })
+        Ok(Ring { fd, claim, consumer, producer, size })
     }
 
     /// Capacity in bytes.
@@ -113,7 +149,9 @@ impl Ring {
             } else {
                 // SAFETY: the record is committed, and the kernel and the programs (who may not write to
                 // a committed record: kernel/bpf/verifier.c releases the reference) keep off it until the
-                // consumer position is past it, which only this object moves, below.
+                // consumer position is past it, which in this process only this object moves (its claim),
+                // below. Another process would have to be privileged to reach the map, and is trusted with
+                // our memory as it is.
                 let data = unsafe { self.producer.stable(at + HEADER, len) };
                 let Some(data) = data else {
                     return Err(self.damaged(position, end, "record outside of the ring"));
@@ -132,9 +170,9 @@ impl Ring {
     }
 
     fn damaged(&self, consumer: usize, producer: usize, what: &str) -> SysError {
-        let size = self.size;
+        let (id, size) = (self.claim.0, self.size);
         SysError::new("ring buffer", Errno::EBADMSG)
-            .about(format!("{what}: consumer {consumer}, producer {producer}, size {size}"))
+            .about(format!("{what}: map {id}, consumer {consumer}, producer {producer}, size {size}"))
     }
 }
 

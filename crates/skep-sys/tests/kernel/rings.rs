@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("ring_records_wrap_in_one_piece", Needs::Root, wraps),
     ("ring_skips_discarded_and_stops_on_break", Needs::Root, discarded),
     ("ring_is_readable_while_it_holds_records", Needs::Root, readable),
+    ("ring_has_one_consumer_that_goes_on_where_it_stopped", Needs::Root, one_consumer),
     ("ring_of_another_kind_is_refused", Needs::Root, wrong_kind),
     ("ring_with_a_damaged_position_is_refused", Needs::Root, damaged),
 ];
@@ -171,6 +172,25 @@ fn readable() -> Outcome {
     ensure_eq!(ready(&ring)?, 1);
     ring.drain(|_| ControlFlow::Continue(()))?;
     ensure_eq!(ready(&ring)?, 0);
+    Ok(())
+}
+
+fn one_consumer() -> Outcome {
+    let map = ring_map(4096)?;
+    let prog = writer(&map, 16, helper::RINGBUF_SUBMIT, None)?;
+    let mut ring = Ring::new(&map)?;
+    let second = Ring::new(&Map::from_id(map.info()?.id)?).expect_err("the first is there");
+    ensure!(second.errno == Errno::EBUSY && second.detail.contains("has a consumer"), "{second}");
+    write(&prog, 1)?;
+    write(&prog, 2)?;
+    ring.drain(|_| ControlFlow::Break(()))?;
+    drop(ring);
+    let mut seen = Vec::new();
+    Ring::new(&map)?.drain(|record| {
+        seen.push(first_word(record));
+        ControlFlow::Continue(())
+    })?;
+    ensure_eq!(seen, [2]);
     Ok(())
 }
 
