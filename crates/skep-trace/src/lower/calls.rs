@@ -3,7 +3,7 @@
 use super::function::Fx;
 use super::helper;
 use super::store::{Dest, Fill};
-use crate::hir::{Expr, ExprKind, Func, MapRef};
+use crate::hir::{Expr, ExprKind, Func};
 use crate::plan::RuntimeError;
 use crate::types::Type;
 use skep_ir::inst::InstKind;
@@ -81,7 +81,7 @@ impl<'p> Fx<'_, 'p> {
         match func {
             Func::Delete(map) => {
                 let was_there = self.delete(*map, args.first());
-                self.note_not_deleted(*map, was_there, e.loc);
+                self.note_not_deleted(was_there, e.loc);
             }
             _ if e.ty.is_scalar() || e.ty == Type::None => {
                 self.call(e, func, args);
@@ -94,7 +94,7 @@ impl<'p> Fx<'_, 'p> {
     }
 
     /// Reports that there was nothing to delete, if that is wanted.
-    fn note_not_deleted(&mut self, _map: MapRef, was_there: Value, loc: Loc) {
+    fn note_not_deleted(&mut self, was_there: Value, loc: Loc) {
         if !self.unit.options.report_failures {
             return;
         }

@@ -137,6 +137,18 @@ impl<'p> Fx<'_, 'p> {
                 (ptr, cap)
             }
             ExprKind::Cast(inner) if matches!(inner.ty, Type::Str(_)) => self.string_prefix(inner, bytes),
+            _ if bytes <= self.unit.size(&e.ty) && !self.is_own_memory(e) => {
+                let ptr = self.buffer("string", bytes);
+                self.or_else(
+                    |f| {
+                        let (src, space) = f.source(e);
+                        let to = Dest { ptr, off: 0, fill: Fill::Written };
+                        f.read_str(src, space, None, bytes, to, e.loc);
+                    },
+                    |f| f.put_text(b"", bytes, Dest { ptr, off: 0, fill: Fill::Exact }),
+                );
+                (ptr, bytes)
+            }
             _ => (self.memory_ptr(e), self.unit.size(&e.ty)),
         }
     }

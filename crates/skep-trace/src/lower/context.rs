@@ -124,7 +124,7 @@ impl<'p> Fx<'_, 'p> {
     }
 
     /// `arg0` as the function has it.
-    pub(super) fn plain_argument(&mut self, _e: &'p Expr) -> Value {
+    pub(super) fn plain_argument(&mut self) -> Value {
         let off = self.register_argument(0);
         self.context_word(off)
     }
@@ -153,6 +153,10 @@ impl<'p> Fx<'_, 'p> {
         match self.site.provider {
             // At the first instruction of a function the program counter is its address.
             Provider::Uprobe | Provider::Usdt => {
+                let ip = self.regs().ip;
+                self.context_word(ip)
+            }
+            Provider::Kprobe if !self.unit.env.has(Feature::GetFuncIp) => {
                 let ip = self.regs().ip;
                 self.context_word(ip)
             }

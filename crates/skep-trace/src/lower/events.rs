@@ -235,7 +235,7 @@ impl<'p> Fx<'_, 'p> {
             let mut count = f.b.iconst(Ty::I32, 0);
             f.b.store(rec, count_at as i32, count);
             for n in 0..JOIN_STRINGS {
-                let string = f.read_pointer(list, n * 8, loc);
+                let string = f.read_pointer(list, n * 8);
                 let zero = f.b.i64(0);
                 let end = f.b.cmp(CmpOp::Eq, string, zero);
                 let next = f.b.new_block();
@@ -290,7 +290,7 @@ impl<'p> Fx<'_, 'p> {
         self.when(missing, true, |f| f.warn(RuntimeError::Helper("map_lookup_elem"), None, loc));
     }
 
-    /// Sends a packet record, see [`super::packet`].
+    /// Number of a packet's event, whose arguments begin behind the header.
     pub(super) fn packet_number(&mut self, id: EventId) -> i64 {
         if let Some(Event::Packet { offset, .. }) = self.unit.plan.events.get_mut(event_number(id) as usize) {
             *offset = DATA_HEADER;

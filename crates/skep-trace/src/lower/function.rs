@@ -424,6 +424,7 @@ impl<'a, 'p> Fx<'a, 'p> {
 
     /// The block where the innermost chain of reads goes when a pointer is null.
     pub(super) fn null_exit(&mut self) -> Block {
+        debug_assert!(self.in_chain(), "a chain of reads has a consumer");
         if let Some(Some(block)) = self.null_exits.last() {
             return *block;
         }

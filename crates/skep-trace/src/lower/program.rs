@@ -286,6 +286,20 @@ pub(super) fn arrange(func: &mut Func) {
         }
     }
     done.reverse();
+    // What only rare blocks lead to is rare as well.
+    let mut is_warm = vec![false; func.blocks.len()];
+    let mut todo = vec![func.entry()];
+    while let Some(block) = todo.pop() {
+        if func.blocks[block].cold || std::mem::replace(&mut is_warm[block.index()], true) {
+            continue;
+        }
+        if let Some(last) = func.terminator(block) {
+            todo.extend(func.insts[last].kind.targets().iter().map(|t| t.block));
+        }
+    }
+    for block in &done {
+        func.blocks[*block].cold = !is_warm[block.index()];
+    }
     let (cold, warm): (Vec<_>, Vec<_>) = done.into_iter().partition(|b| func.blocks[*b].cold);
     func.layout = warm;
     func.layout.extend(cold);

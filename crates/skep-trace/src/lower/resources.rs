@@ -177,6 +177,12 @@ impl Unit<'_> {
 
     /// Fills in what could not be known before all functions were made.
     pub(super) fn finish_resources(&mut self) {
+        // What is too large for the stack goes to scratch memory, and not finding any free is a loss.
+        let limit = u32::try_from(self.program.config.on_stack_limit).unwrap_or(u32::MAX);
+        let mut slots = self.module.funcs.values().flat_map(|f| f.slots.values());
+        if slots.any(|slot| slot.size > limit) {
+            self.ledger();
+        }
         if let Some(ledger) = self.module.ledger {
             self.module.maps[ledger].max_entries = (self.module.progs.len() as u32).max(1);
         }

@@ -281,7 +281,7 @@ impl<'p> Fx<'_, 'p> {
             }
             from => {
                 let value = if self.means_registers(inner, &e.ty) {
-                    self.plain_argument(inner)
+                    self.plain_argument()
                 } else {
                     self.value(inner)
                 };

@@ -3,7 +3,7 @@
 use super::function::{Element, Fx, Variable};
 use super::maps::is_loose;
 use super::place::Src;
-use crate::hir::{Builtin, Expr, ExprKind, Func, MapRef};
+use crate::hir::{Builtin, Expr, ExprKind, MapRef};
 use crate::types::{AggTy, Type};
 use skep_ir::inst::InstKind;
 use skep_ir::types::PtrClass;
@@ -114,7 +114,7 @@ impl<'p> Fx<'_, 'p> {
                 self.put(value, to);
             }
             ExprKind::Cast(inner) => self.put_cast(inner, e, to),
-            ExprKind::Call(func, args) => self.put_call(e, func, args, to),
+            ExprKind::Call(func, args) => self.call_into(e, func, args, to),
             ExprKind::Builtin(builtin) => self.put_builtin(builtin, e, to),
             ExprKind::Subprog(id, args) => self.call_subprog_into(*id, args, to, e),
             ExprKind::Map(map, key) if e.ty.is_agg() => {
@@ -358,11 +358,6 @@ impl<'p> Fx<'_, 'p> {
             // The others are scalars; sema types them so.
             _ => self.clear(to, self.unit.size(&e.ty)),
         }
-    }
-
-    /// Writes a function's result that does not fit a register.
-    fn put_call(&mut self, e: &'p Expr, func: &'p Func, args: &'p [Expr], to: Dest) {
-        self.call_into(e, func, args, to);
     }
 
     /// Writes a user address or stack with the process that it belongs to.

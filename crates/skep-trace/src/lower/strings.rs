@@ -40,7 +40,7 @@ impl<'p> Fx<'_, 'p> {
     }
 
     /// An address to read from and its memory. Pointers on the way may end a chain of reads.
-    fn source(&mut self, e: &'p Expr) -> (Value, Space) {
+    pub(super) fn source(&mut self, e: &'p Expr) -> (Value, Space) {
         if matches!(e.ty, Type::Ptr(..)) || e.ty.is_scalar() {
             let ptr = self.pointer(e);
             let space = self.space_of(ptr);
@@ -131,7 +131,7 @@ impl<'p> Fx<'_, 'p> {
     }
 
     /// Whether a value is in memory that the program may read itself, or is made there.
-    fn is_own_memory(&self, e: &Expr) -> bool {
+    pub(super) fn is_own_memory(&self, e: &Expr) -> bool {
         match &e.kind {
             ExprKind::Field(base, ..) | ExprKind::Index(base, _) => self.is_own_memory(base),
             ExprKind::Deref(_) | ExprKind::Args => false,
@@ -408,8 +408,8 @@ impl<'p> Fx<'_, 'p> {
         self.b.switch_to(join);
     }
 
-    /// Reads the nth pointer of an array of pointers; 0 if it cannot be read.
-    pub(super) fn read_pointer(&mut self, list: Value, off: u32, _loc: Loc) -> Value {
+    /// Reads a pointer that lies so many bytes behind another one; 0 if it cannot be read.
+    pub(super) fn read_pointer(&mut self, list: Value, off: u32) -> Value {
         let scalar = Some(Scalar { bytes: 8, signed: false, bits: None });
         let path = vec![Step::Offset(off as i32)];
         self.b.value(InstKind::FieldLoad { base: list, path, scalar }, Ty::I64)

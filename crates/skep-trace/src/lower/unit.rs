@@ -145,14 +145,15 @@ impl<'p> Unit<'p> {
 pub(super) fn is_control(event: &plan::Event) -> bool {
     use plan::Event as E;
     match event {
-        E::PrintMap { .. } | E::Clear(_) | E::Zero(_) | E::Exit | E::Runtime { .. } => true,
+        E::PrintMap { .. } | E::Clear(_) | E::Zero(_) | E::Exit | E::Message { .. } | E::Runtime { .. } => {
+            true
+        }
         E::Printf { .. }
         | E::Value(_)
         | E::Time(_)
         | E::System { .. }
         | E::Cat { .. }
         | E::Join { .. }
-        | E::Message { .. }
         | E::Packet { .. } => false,
     }
 }

@@ -10,12 +10,13 @@ pub(super) struct TestEnv {
     pub(super) features: FeatureSet,
     pub(super) cpus: u32,
     pub(super) namespace: PidNamespace,
+    pub(super) btf: Option<Btf>,
 }
 
 impl Default for TestEnv {
     fn default() -> Self {
         let namespace = PidNamespace { initial: true, dev: 0, ino: 0 };
-        TestEnv { features: FeatureSet::default(), cpus: 4, namespace }
+        TestEnv { features: FeatureSet::default(), cpus: 4, namespace, btf: None }
     }
 }
 
@@ -37,7 +38,7 @@ impl KernelInfo for TestEnv {
     }
 
     fn btf(&self) -> Option<&Btf> {
-        None
+        self.btf.as_ref()
     }
 }
 

@@ -6,6 +6,7 @@ mod events;
 mod expressions;
 mod loops;
 mod maps;
+mod programs;
 
 use super::{LowerOptions, lower};
 use crate::hir::{
