@@ -1,10 +1,13 @@
 //! Project automation: `cargo xtask COMMAND`.
 #![forbid(unsafe_code)]
 
+mod cargo;
 mod cases;
 mod deps;
+mod fuzz;
 mod interrupt;
 mod process;
+mod test;
 mod ui;
 mod vm;
 
@@ -14,9 +17,11 @@ use std::process::ExitCode;
 const HELP: &str = "\
 usage: cargo xtask COMMAND ...
 
+  test        run all tests
   vm          run a command under the kernels of the matrix
   run-cases   run the cases of tests/run against a binary
   deps        check the rules for dependencies
+  fuzz        run the fuzz targets
 
 cargo xtask COMMAND --help tells more.";
 
@@ -53,9 +58,11 @@ fn dispatch() -> Result<u8> {
     let mut parser = lexopt::Parser::from_env();
     match parser.next()? {
         Some(lexopt::Arg::Value(name)) => match name.to_str() {
+            Some("test") => test::main(parser),
             Some("vm") => vm::main(parser),
             Some("run-cases") => cases::main(parser),
             Some("deps") => deps::main(parser),
+            Some("fuzz") => fuzz::main(parser),
             Some("leave-map") => cases::leave_map(parser),
             _ => Err(Usage(HELP.to_owned()).into()),
         },

@@ -276,7 +276,7 @@ fn obstacle(case: &Case, settings: &Settings) -> Option<Outcome> {
     }
     let lacks = |line: &&String| {
         let status = std::process::Command::new("/bin/sh")
-            .args(["-c", line])
+            .args(["-c", &line.replace("{{XTASK}}", &settings.xtask.display().to_string())])
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())

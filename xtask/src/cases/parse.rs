@@ -32,7 +32,10 @@ pub(crate) const DIRECTIVES: &[(&str, &str)] = &[
     ("SETUP", "shell line to run before everything else; it must succeed"),
     ("CLEANUP", "shell line to run behind everything else, in any case"),
     ("ENV", "A=b C=d: environment of the case's commands"),
-    ("REQUIRES", "shell line without which the case cannot run here: skipped unless it succeeds"),
+    (
+        "REQUIRES",
+        "shell line without which the case cannot run here: skipped unless it succeeds; knows {{XTASK}} only",
+    ),
     ("REQUIRES_FEATURE", "what the kernel must have, or with ! before it must lack"),
     ("MIN_KERNEL", "lowest version of the kernel"),
     ("MAX_KERNEL", "highest version of the kernel"),

@@ -206,7 +206,7 @@ impl Stage<'_> {
     fn surround(&self, command: &mut Command) -> Result<()> {
         command.env_clear().current_dir(&self.scratch.dir).stdin(Stdio::null());
         let keep = |name: &str| std::env::var_os(name).map(|value| (name.to_owned(), value));
-        command.envs(["PATH", "HOME", "USER"].into_iter().filter_map(keep));
+        command.envs(["PATH", "HOME", "USER", "XDG_CACHE_HOME"].into_iter().filter_map(keep));
         command.env("LC_ALL", "C.UTF-8").env("TMPDIR", self.scratch.temporary());
         let (name, value) = self.scratch.mark();
         command.env(name, value);

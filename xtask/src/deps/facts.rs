@@ -5,7 +5,6 @@ use serde_json::Value;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What a dependency is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +37,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn gather(root: &Path) -> Result<Facts> {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.current_dir(root).args(["metadata", "--format-version", "1"]);
-        let output = crate::process::output(&mut command)?;
-        let metadata: Value = serde_json::from_slice(&output.stdout).context("cargo metadata is no JSON")?;
+        let metadata = crate::cargo::metadata(&[])?;
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let members: HashSet<String> = list(&metadata["workspace_members"]).iter().map(text).collect();

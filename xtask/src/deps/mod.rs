@@ -164,7 +164,7 @@ fn check_edges(package: &Package, rule: &Rule, breach: &mut dyn FnMut(String)) {
                 }
             }
             (Some(_), _) if !rule.may_use.contains(&name.as_str()) => {
-                breach(format!("uses {name}, and must not"))
+                breach(format!("uses {name}, and must not"));
             }
             (Some(_), _) => {}
         }

@@ -286,7 +286,31 @@ impl Tail {
         }
     }
 
+    /// The last lines, below those that say what happened: a crash ends with a long list of registers.
     fn text(&self) -> String {
-        crate::process::tail(&String::from_utf8_lossy(&self.0).replace('\r', ""), 40)
+        const SHOWN: usize = 40;
+        const HEADLINES: [&str; 4] = ["Kernel panic", "BUG:", "Oops:", "skep-vm:"];
+        let text = String::from_utf8_lossy(&self.0).replace('\r', "");
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        let (older, shown) = lines.split_at(lines.len().saturating_sub(SHOWN));
+        let headlines = older.iter().filter(|line| HEADLINES.iter().any(|h| line.contains(h)));
+        headlines.chain(shown).copied().collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_console_keeps_its_headlines_and_its_size() {
+        let mut tail = Tail::default();
+        tail.add(b"[ 1] Kernel panic - not syncing\r\n");
+        (0..100).for_each(|n| tail.add(format!("line {n}\r\n").as_bytes()));
+        let text = tail.text();
+        assert!(text.starts_with("[ 1] Kernel panic - not syncing\nline 60\n"), "{text}");
+        assert!(text.ends_with("\nline 99"));
+        (0..100).for_each(|_| tail.add(&[b'x'; 4096]));
+        assert!(tail.0.len() <= 2 * Tail::KEPT);
     }
 }

@@ -15,6 +15,7 @@ mod unpack;
 
 pub(crate) use kernels::names as kernel_names;
 pub(crate) use machine::{Ending, Report, Sink};
+pub(crate) use tools::missing as missing_packages;
 
 use crate::ui;
 use anyhow::{Context, Result, bail};
@@ -42,12 +43,16 @@ newer one fetched.
   --timeout S    seconds for boot and command (120)
   --verbose      show the console and the time used
   --fetch-only   only make the kernels ready
+  --check        only tell by the exit code whether they are ready
 
 Exit code: the command's, the first that is not 0 where there are several kernels; 124 out of time; 125 the
 guest ended without an exit code; 130 interrupted, or nobody
 reads the output any more.
 
 example: cargo xtask vm 6.1 7.3 -- uname -r";
+
+/// In the environment, it makes `--check` say no: machines are not wanted.
+pub(crate) const SWITCHED_OFF: &str = "XTASK_NO_VM";
 
 /// Below this, unpacking the initial RAM disk fails before there is a console to say so.
 const MIN_MEMORY: u32 = 256;
@@ -150,12 +155,20 @@ fn fetch(state: &State, wanted: &[&'static Kernel]) -> Result<()> {
     Ok(())
 }
 
+/// Whether machines with these kernels could be started without fetching or installing anything.
+fn is_ready(names: &[&str]) -> Result<bool> {
+    let kernels = names.iter().map(|name| kernels::find(name)).collect::<Result<Vec<_>>>()?;
+    let state = State::open()?;
+    let fetched = kernels.iter().all(|k| unpack::open(&state.kernel(k.name)).is_some());
+    Ok(fetched && missing_packages().is_empty() && std::env::var_os(SWITCHED_OFF).is_none())
+}
+
 /// The subcommand. Returns the exit code.
 pub(crate) fn main(mut parser: lexopt::Parser) -> Result<u8> {
     use lexopt::prelude::*;
     let mut settings = Settings::default();
-    let (mut names, mut command, mut fetch_only): (Vec<String>, Vec<OsString>, bool) =
-        (Vec::new(), Vec::new(), false);
+    let (mut names, mut command): (Vec<String>, Vec<OsString>) = (Vec::new(), Vec::new());
+    let (mut fetch_only, mut check) = (false, false);
     // What follows -- is the command's, options included.
     while let Some(rest) = parser.try_raw_args() {
         if rest.as_slice().first().is_some_and(|a| a == "--") {
@@ -169,6 +182,7 @@ pub(crate) fn main(mut parser: lexopt::Parser) -> Result<u8> {
             Some(Long("timeout")) => settings.timeout = Duration::from_secs(parser.value()?.parse()?),
             Some(Long("verbose")) => settings.verbose = true,
             Some(Long("fetch-only")) => fetch_only = true,
+            Some(Long("check")) => check = true,
             Some(Long("help") | Short('h')) => {
                 ui::out(HELP);
                 return Ok(0);
@@ -180,13 +194,16 @@ pub(crate) fn main(mut parser: lexopt::Parser) -> Result<u8> {
             Some(other) => return Err(other.unexpected().into()),
         }
     }
-    if names.is_empty() || (command.is_empty() && !fetch_only) {
+    if names.is_empty() || (command.is_empty() && !fetch_only && !check) {
         bail!(crate::Usage(HELP.to_owned()));
     }
     if settings.cpus == 0 || settings.memory < MIN_MEMORY {
         bail!(crate::Usage(format!("a machine needs a CPU and {MIN_MEMORY} MB of memory")));
     }
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if check {
+        return Ok(u8::from(!is_ready(&names)?));
+    }
     let lab = Lab::prepare(&names)?;
     if fetch_only {
         return Ok(0);
