@@ -269,7 +269,7 @@ impl Type {
             Type::Bool => "bool".into(),
             Type::Int(i) => format!("{}int{}", if i.signed { "" } else { "u" }, u32::from(i.bytes) * 8),
             Type::Str(cap) => format!("string[{cap}]"),
-            Type::Buf(cap) => format!("buffer[{cap}]"),
+            Type::Buf(cap) => format!("buffer[{}]", cap.saturating_add(4)),
             Type::Ptr(to, _) if **to == Type::None => "void *".into(),
             Type::Ptr(to, _) => format!("{} *", to.name(structs)),
             Type::Array(elem, len) => format!("{}[{len}]", elem.name(structs)),
