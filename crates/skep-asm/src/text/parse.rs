@@ -19,7 +19,8 @@ pub struct Parsed {
     /// The instructions. There are no locations, and functions have no labels.
     pub code: Code,
     /// Maps, kernel functions and variables in the order in which the text first names them; functions of
-    /// the program that are called by name, and the name of the main function if it has one.
+    /// the program that are called by name, and the main function if a label other than `L1`, `L2`... stands
+    /// before its first instruction.
     pub symbols: Symbols,
 }
 
@@ -207,7 +208,6 @@ impl Parser {
     fn finish(mut self) -> Result<Parsed, ParseError> {
         let len = self.program.code.insns.len();
         let mut starts = BTreeSet::new();
-        let mut jumped = BTreeSet::new();
         for fixup in &self.fixups {
             let error = |problem| ParseError { line: fixup.line, column: fixup.column, problem };
             let target = self.labels.get(&fixup.name).copied().filter(|&target| target < len);
@@ -228,16 +228,14 @@ impl Parser {
                     insn.off = off.map_err(|_| error(Problem::TooFar(fixup.name.clone())))?;
                 }
             }
-            if insn.is_jump() {
-                jumped.insert(target);
-            }
         }
         let code = &mut self.program.code;
         for (at, insn) in code.insns.iter().enumerate() {
             starts.extend(insn.subprog_target(at).and_then(|t| usize::try_from(t).ok()).filter(|&t| t < len));
         }
         for (at, name) in self.order {
-            let main = at == 0 && !jumped.contains(&0);
+            // The printer's own label for a jump to the first instruction names nothing.
+            let main = at == 0 && !is_generated(&name);
             let funcs = &mut self.program.symbols.funcs;
             if (main || starts.contains(&at)) && funcs.last().is_none_or(|&(last, _)| (last as usize) < at) {
                 funcs.push((at as u32, name));
@@ -249,6 +247,11 @@ impl Parser {
         code.subprogs = starts.into_iter().map(|at| Subprog { insn: at as u32, label: None }).collect();
         Ok(self.program)
     }
+}
+
+/// Whether a name is one that the printer gives to jump targets: `L1`.
+fn is_generated(name: &str) -> bool {
+    name.strip_prefix('L').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[derive(Copy, Clone)]
