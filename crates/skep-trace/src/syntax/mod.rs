@@ -8,6 +8,7 @@ pub mod ast;
 mod bytes;
 mod c;
 pub mod dump;
+pub mod fmt;
 mod lexer;
 mod literal;
 mod load;

@@ -445,7 +445,8 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
-        self.expect(";")
+        // Compilers let the last one in a struct go without.
+        if self.text() == "}" { Ok(()) } else { self.expect(";") }
     }
 
     fn bits(&mut self) -> Result<u32> {
