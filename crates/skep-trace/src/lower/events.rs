@@ -1,7 +1,8 @@
 //! Records for user space.
 //!
-//! A record is reserved first and its arguments are written into it, but for those that have effects: they are
-//! evaluated before, because a record that finds no room must not change what the script computes.
+//! A record is reserved first and its arguments are written into it, but for those that have effects or take long:
+//! they are evaluated before, because a record that finds no room must not change what the script computes, and
+//! because nothing behind a record can be read before it is submitted.
 
 use super::Wake;
 use super::function::Fx;
@@ -46,7 +47,8 @@ impl<'p> Fx<'_, 'p> {
         let control = is_control(event);
         let (offsets, size) = self.arrange(args, if control { CONTROL_HEADER } else { DATA_HEADER });
         self.note_offsets(id, args, &offsets);
-        let effects = args.iter().rposition(has_effects).map_or(0, |last| last + 1);
+        let first = |arg: &Expr| has_effects(arg) || self.unit.reads_collected(arg);
+        let effects = args.iter().rposition(first).map_or(0, |last| last + 1);
         let made: Vec<_> = args[..effects].iter().map(|arg| self.make_before(arg)).collect();
         let number = event_number(id);
         let fill = |f: &mut Self, rec: Value| {
@@ -54,6 +56,10 @@ impl<'p> Fx<'_, 'p> {
                 let to = Dest { ptr: rec, off: offsets[n] as i32, fill: Fill::Loose };
                 match made.get(n) {
                     Some(Made::Scalar(value)) => f.put_scalar(*value, &arg.ty, to),
+                    Some(Made::Memory(ptr)) if arg.ty.is_agg() => {
+                        let (dst, len) = (f.dest_ptr(to), f.record_layout(&arg.ty).0);
+                        f.b.inst(InstKind::MemCopy { dst, src: *ptr, len }, None);
+                    }
                     Some(Made::Memory(ptr)) => {
                         let place = Src::Memory { ptr: *ptr, off: 0 };
                         f.copy(&place, &arg.ty, to, arg.loc);
@@ -73,7 +79,7 @@ impl<'p> Fx<'_, 'p> {
         if arg.ty.is_scalar() {
             return Made::Scalar(self.scalar(arg));
         }
-        let ptr = self.buffer("argument", self.unit.size(&arg.ty));
+        let ptr = self.buffer("argument", self.record_layout(&arg.ty).0);
         self.put(arg, Dest { ptr, off: 0, fill: Self::fill_of(&arg.ty) });
         Made::Memory(ptr)
     }

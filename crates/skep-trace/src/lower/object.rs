@@ -31,10 +31,11 @@ impl Fx<'_, '_> {
             }
             Src::Memory { ptr, off } => self.load_memory(*ptr, *off, ty, bits),
             Src::Context { off } => {
-                let value = self.load_context(*off, self.container(ty, bits), ty);
-                if self.b.func.ty(value).as_ptr().is_some() {
-                    return value;
+                let bytes = self.container(ty, bits);
+                if bits.is_none() && part(*off, bytes) == bytes {
+                    return self.load_context_scalar(*off, bytes, ty);
                 }
+                let value = self.context_bytes(*off, bytes);
                 let value = self.cut(value, ty, bits);
                 self.truth(value, ty)
             }
@@ -43,8 +44,17 @@ impl Fx<'_, '_> {
 
     /// Reads a scalar from memory.
     pub(super) fn load_memory(&mut self, ptr: Value, off: i32, ty: &Type, bits: Option<(u32, u32)>) -> Value {
-        let value = self.load_bytes(ptr, off, self.container(ty, bits));
-        let value = self.cut(value, ty, bits);
+        let bytes = self.container(ty, bits);
+        let value = match Ty::int(bytes) {
+            Some(int) if bits.is_none() && part(off, bytes) == bytes => {
+                let value = self.b.load(ptr, off, int);
+                self.b.resize(value, Ty::I64, is_signed(ty, self))
+            }
+            _ => {
+                let value = self.load_bytes(ptr, off, bytes);
+                self.cut(value, ty, bits)
+            }
+        };
         self.truth(value, ty)
     }
 
@@ -115,7 +125,8 @@ impl Fx<'_, '_> {
         }
     }
 
-    fn load_context(&mut self, off: i32, width: u32, ty: &Type) -> Value {
+    /// Reads an aligned scalar from the context.
+    fn load_context_scalar(&mut self, off: i32, bytes: u32, ty: &Type) -> Value {
         let ctx = self.context();
         if let Type::Ptr(to, _) = ty
             && self.site.kind == ProgKind::Iter
@@ -125,14 +136,17 @@ impl Fx<'_, '_> {
             let class = PtrClass::KernelTrusted(self.pointee_type(to));
             return self.b.value(InstKind::CtxLoad { ctx, off }, Ty::nullable(class));
         }
-        if part(off, width) == width {
-            let int = Ty::int(width).unwrap_or(Ty::I64);
-            let value = self.b.value(InstKind::CtxLoad { ctx, off }, int);
-            return self.b.resize(value, Ty::I64, false);
-        }
-        // The context is read in aligned pieces only.
+        let int = Ty::int(bytes).unwrap_or(Ty::I64);
+        let value = self.b.value(InstKind::CtxLoad { ctx, off }, int);
+        let value = self.b.resize(value, Ty::I64, is_signed(ty, self));
+        self.truth(value, ty)
+    }
+
+    /// Reads bytes of the context as an unsigned number, one by one: it is read in aligned pieces only.
+    fn context_bytes(&mut self, off: i32, bytes: u32) -> Value {
+        let ctx = self.context();
         let mut whole = self.b.i64(0);
-        for done in 0..width {
+        for done in 0..bytes {
             let value = self.b.value(InstKind::CtxLoad { ctx, off: off + done as i32 }, Ty::I8);
             let value = self.b.resize(value, Ty::I64, false);
             let shift = self.b.i64(i64::from(done) * 8);
@@ -247,12 +261,11 @@ impl Fx<'_, '_> {
         let len = self.b.i64(i64::from(bytes));
         let code = self.b.value(InstKind::ProbeRead { dst, len, max: bytes, src, space }, Ty::I64);
         self.check_read(code, space, "", loc);
-        let value = self.load_bytes(dst, 0, bytes);
+        let value = self.load_memory(dst, 0, ty, None);
         if result.as_ptr().is_some() {
             return self.b.value(InstKind::IntToPtr(value), result);
         }
-        let value = self.canonical(value, ty);
-        self.truth(value, ty)
+        value
     }
 
     /// Reports a read that failed, if that is wanted. `suffix` is `_str` for strings.

@@ -145,6 +145,11 @@ impl<'p> Fx<'_, 'p> {
 
     /// Writes a scalar in the width of its type.
     pub(super) fn put_scalar(&mut self, value: Value, ty: &Type, to: Dest) {
+        if self.b.func.ty(value) == Ty::I1 {
+            let value = self.b.resize(value, Ty::I8, false);
+            self.b.store(to.ptr, to.off, value);
+            return;
+        }
         let value = self.number(value);
         self.store_bytes(to.ptr, to.off, value, self.unit.size(ty).clamp(1, 8));
     }

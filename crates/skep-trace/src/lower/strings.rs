@@ -78,8 +78,8 @@ impl<'p> Fx<'_, 'p> {
             |f| {
                 let (src, space) = f.source(from);
                 f.read_str(src, space, len, wanted, to, loc);
-                let tail = f.b.ptr_add(to.ptr, to.off + wanted as i32);
                 if wanted < cap && !matches!(to.fill, Fill::Loose | Fill::Zeroed) {
+                    let tail = f.b.ptr_add(to.ptr, to.off + wanted as i32);
                     f.fill_bytes(tail, 0, cap - wanted);
                 }
             },

@@ -98,6 +98,13 @@ impl<'p> Unit<'p> {
         self.deleted[map]
     }
 
+    /// Whether an expression reads what was collected, which is a loop over all CPUs.
+    pub(super) fn reads_collected(&self, e: &Expr) -> bool {
+        let reads =
+            |e: &Expr| matches!(&e.kind, ExprKind::Map(m, _) if self.program.maps[*m].agg().is_some());
+        visit::any(Node::Expr(e), &reads, &|_| false)
+    }
+
     /// The memory type of a type.
     pub(super) fn memory_type(&mut self, ty: &Type) -> TypeId {
         memory_types::memory_type(ty, &self.program.structs, &mut self.module.types)
