@@ -225,6 +225,15 @@ impl Func {
         self.insts[last].kind.is_terminator().then_some(last)
     }
 
+    /// The instruction that makes a value; `None` for parameters.
+    #[must_use]
+    pub fn def(&self, value: Value) -> Option<&InstKind> {
+        match self.values[value].def {
+            Def::Inst(inst) => Some(&self.insts[inst].kind),
+            Def::Param(..) => None,
+        }
+    }
+
     /// The constant that a value is, if it is one.
     #[must_use]
     pub fn as_const(&self, value: Value) -> Option<i64> {

@@ -5,16 +5,20 @@
 //! objects. Nothing here touches the running system, and equal input gives equal output, byte for byte.
 #![forbid(unsafe_code)]
 
+mod arith;
+mod call_graph;
 pub mod cfg;
 pub mod codegen;
 mod compact;
 pub mod diag;
+pub mod eval;
 pub mod func;
 pub mod helpers;
 pub mod inst;
 pub mod kernel;
 pub mod kinds;
 pub mod module;
+pub mod passes;
 pub mod source;
 pub mod spec;
 pub mod text;

@@ -1,23 +1,12 @@
 //! What concerns the module and not one instruction: programs, references between items, calls in circles.
 
 use super::{Rule, Violation};
+use crate::call_graph::{callees, callees_first};
 use crate::func::{Func, Linkage};
 use crate::inst::InstKind;
 use crate::module::{FuncId, MapId, Module};
 use crate::types::{PtrClass, Ty};
 use cranelift_entity::SecondaryMap;
-
-/// The functions that a function refers to: called, and run as closures or callbacks.
-pub(crate) fn callees(func: &Func) -> impl Iterator<Item = FuncId> + '_ {
-    let insts = func.layout.iter().filter_map(|&b| func.blocks.get(b)).flat_map(|b| &b.insts);
-    insts.filter_map(|&i| match func.insts.get(i)?.kind {
-        InstKind::Call(id, _)
-        | InstKind::FuncRef(id)
-        | InstKind::ForEach { body: id, .. }
-        | InstKind::ForRange { body: id, .. } => Some(id),
-        _ => None,
-    })
-}
 
 /// Whether each function runs in sleepable programs alone.
 pub(super) fn may_sleep(module: &Module) -> SecondaryMap<FuncId, bool> {
@@ -75,7 +64,7 @@ pub(super) fn check(module: &Module) -> Vec<Violation> {
         }
     }
     if out.is_empty()
-        && let Some(id) = circle(module)
+        && let Err(id) = callees_first(module)
     {
         let func = &module.funcs[id];
         let (func, loc) = (Some(func.name.clone()), func.loc);
@@ -124,40 +113,6 @@ fn reference(module: &Module, func: &Func) -> Option<String> {
         };
         if !known {
             return Some("an instruction refers to something that the module does not have".to_owned());
-        }
-    }
-    None
-}
-
-/// A function that leads back to itself.
-fn circle(module: &Module) -> Option<FuncId> {
-    #[derive(Copy, Clone, PartialEq)]
-    enum State {
-        New,
-        Open,
-        Done,
-    }
-    let mut state = SecondaryMap::with_default(State::New);
-    for start in module.funcs.keys() {
-        if state[start] != State::New {
-            continue;
-        }
-        state[start] = State::Open;
-        let mut stack = vec![(start, callees(&module.funcs[start]))];
-        while let Some((id, rest)) = stack.last_mut() {
-            let id = *id;
-            match rest.next() {
-                None => {
-                    state[id] = State::Done;
-                    stack.pop();
-                }
-                Some(next) if state[next] == State::Open => return Some(next),
-                Some(next) if state[next] == State::New => {
-                    state[next] = State::Open;
-                    stack.push((next, callees(&module.funcs[next])));
-                }
-                Some(_) => {}
-            }
         }
     }
     None

@@ -4,3 +4,5 @@
 pub mod arbitrary;
 pub mod entropy;
 pub mod kernel;
+pub mod program;
+pub mod world;

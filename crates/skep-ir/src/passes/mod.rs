@@ -1,0 +1,171 @@
+//! From what a front end builds to what code generation accepts.
+//!
+//! Every pass is one file with one `run`. They keep the rules of the checker between them; in tests and debug
+//! builds it runs after each. The order:
+//!
+//! | pass | what it does |
+//! |---|---|
+//! | `inline` | copies functions into their callers |
+//! | `promote` | makes values of slots whose address does not escape |
+//! | `fold` | computes what is constant, takes branches that are decided |
+//! | `dce` | drops what nobody needs |
+//! | `simplify_cfg` | merges blocks, shortens jumps |
+//! | `cse` | computes equal things of a block once |
+//! | `expand` | gives operations that need memory or loops of their own what they need |
+//! | `place` | chooses between the stack and per-CPU scratch memory for slots |
+//! | `loops` | turns closures into loops or callbacks |
+//! | `lower` | chooses how the kernel does everything that is not low-level |
+//! | `refine` | names what comparisons have proved |
+//!
+//! The clean-ups (`promote` to `cse`) run again after `loops` and after `lower`.
+
+pub mod cse;
+pub mod dce;
+mod edit;
+pub mod fold;
+pub mod inline;
+mod params;
+pub mod promote;
+pub mod simplify_cfg;
+
+use crate::diag::{Diagnostic, has_errors};
+use crate::func::Func;
+use crate::kernel::KernelInfo;
+use crate::module::Module;
+use crate::verify::{Level, Violation, check};
+
+/// What may be chosen about a compilation.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of the largest object that may live on the stack.
+    pub stack_object_limit: u32,
+    /// Bytes of stack that objects of a program may take together, its callbacks' frames included. The rest
+    /// of the 512 is for spilled registers.
+    pub stack_budget: u32,
+    /// Whether constants of `.rodata` are folded: not where somebody sets them before the program is loaded.
+    pub fold_rodata: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { stack_object_limit: 128, stack_budget: 384, fold_rodata: true }
+    }
+}
+
+/// What passes may know, and where they say what cannot be done.
+pub struct Context<'a> {
+    /// The kernel that is compiled for.
+    pub kernel: &'a dyn KernelInfo,
+    /// Choices.
+    pub options: Options,
+    /// Messages so far.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Context<'a> {
+    /// A context without messages.
+    #[must_use]
+    pub fn new(kernel: &'a dyn KernelInfo, options: Options) -> Self {
+        Context { kernel, options, diagnostics: Vec::new() }
+    }
+}
+
+/// A pass by its name, as dumps and tests call it.
+#[derive(Copy, Clone)]
+pub struct Pass {
+    /// Name.
+    pub name: &'static str,
+    run: Run,
+}
+
+#[derive(Copy, Clone)]
+enum Run {
+    Module(fn(&mut Module, &mut Context<'_>)),
+    Func(fn(&mut Func, &Module, &Context<'_>)),
+}
+
+impl Pass {
+    /// Runs the pass over a module.
+    pub fn run(&self, module: &mut Module, context: &mut Context<'_>) {
+        match self.run {
+            Run::Module(run) => run(module, context),
+            Run::Func(run) => {
+                for id in module.funcs.keys() {
+                    // The function is out of the module while it is changed, so that the rest can be looked at.
+                    let mut func = std::mem::replace(&mut module.funcs[id], Func::placeholder());
+                    run(&mut func, module, context);
+                    module.funcs[id] = func;
+                }
+            }
+        }
+    }
+}
+
+/// Every pass, in the order of their first run.
+pub const PASSES: &[Pass] = &[
+    Pass { name: "inline", run: Run::Module(inline::run) },
+    Pass { name: "promote", run: Run::Func(promote::run) },
+    Pass { name: "fold", run: Run::Func(fold::run) },
+    Pass { name: "dce", run: Run::Func(dce::run) },
+    Pass { name: "simplify_cfg", run: Run::Func(simplify_cfg::run) },
+    Pass { name: "cse", run: Run::Func(cse::run) },
+];
+
+/// The pass of a name.
+#[must_use]
+pub fn pass(name: &str) -> Option<&'static Pass> {
+    PASSES.iter().find(|p| p.name == name)
+}
+
+/// Optimises a module and lowers it to what [`crate::codegen`] accepts.
+///
+/// The module must keep the rules of [`crate::verify`] in [`Level::Normal`]. With errors among the messages
+/// it is left half done and good for nothing.
+pub fn optimise_and_lower(module: &mut Module, kernel: &dyn KernelInfo, options: Options) -> Vec<Diagnostic> {
+    Pipeline::default().run(module, &mut Context::new(kernel, options))
+}
+
+/// The passes in order, with somebody who watches.
+#[derive(Default)]
+pub struct Pipeline<'h> {
+    after: Option<Watcher<'h>>,
+}
+
+/// Called with the name of a pass that has run and with what it left.
+type Watcher<'h> = &'h mut dyn FnMut(&str, &Module);
+
+const ORDER: &[&str] = &["inline", "promote", "fold", "dce", "simplify_cfg", "cse"];
+
+impl<'h> Pipeline<'h> {
+    /// Calls `f` with the name of every pass that has run and what it left.
+    #[must_use]
+    pub fn after_each(f: Watcher<'h>) -> Self {
+        Pipeline { after: Some(f) }
+    }
+
+    /// See [`optimise_and_lower`].
+    pub fn run(mut self, module: &mut Module, context: &mut Context<'_>) -> Vec<Diagnostic> {
+        assert_rules("the front end", module, Level::Normal, None);
+        for name in ORDER {
+            let Some(pass) = pass(name) else { continue };
+            pass.run(module, context);
+            if has_errors(&context.diagnostics) {
+                break;
+            }
+            if let Some(after) = &mut self.after {
+                after(name, module);
+            }
+            assert_rules(name, module, Level::Normal, None);
+        }
+        std::mem::take(&mut context.diagnostics)
+    }
+}
+
+/// In debug builds: a breach after a pass is a defect of that pass.
+fn assert_rules(after: &str, module: &Module, level: Level, kernel: Option<&dyn KernelInfo>) {
+    if cfg!(debug_assertions) {
+        let violations: Vec<Violation> = check(module, level, kernel);
+        let list: String = violations.iter().take(5).map(|v| format!("\n{v}")).collect();
+        assert!(violations.is_empty(), "after {after} the module breaks rules of the IR:{list}");
+    }
+}
