@@ -112,7 +112,8 @@ impl Parser {
         let shifted = |(column, problem)| (column + shift, problem);
         let rest = &line[prefix..];
         if let Some(bytes) = rest.trim_start().strip_prefix(".raw ") {
-            let column = shift + rest.len() - rest.trim_start().len() + 1;
+            let blank = rest.len() - rest.trim_start().len();
+            let column = shift + rest[..blank].chars().count() + 1;
             return self.raw(bytes, column);
         }
         let tokens = tokens(rest).map_err(shifted)?;
