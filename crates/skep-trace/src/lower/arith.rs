@@ -1,8 +1,8 @@
 //! Arithmetic: 64 bits, with the sign of the result's type.
 
-use super::function::Fx;
+use super::function::{Fx, Variable};
 use super::object::is_signed;
-use crate::hir::{BinOp, Expr};
+use crate::hir::{BinOp, Expr, ExprKind};
 use crate::plan::RuntimeError;
 use crate::types::Type;
 use skep_ir::inst::{BinOp as IrOp, CmpOp};
@@ -81,18 +81,20 @@ impl<'p> Fx<'_, 'p> {
         used: bool,
     ) -> Value {
         match &target.kind {
-            crate::hir::ExprKind::Local(id) => {
+            ExprKind::Local(id) => {
                 let old = self.scalar(target);
                 let old = self.number(old);
                 let by = self.b.i64(step);
                 let new = self.b.bin(IrOp::Add, old, by);
                 let new = self.canonical(new, &target.ty);
-                self.set_scalar_variable(*id, new);
+                if self.info.local(*id).is_value {
+                    self.variables.insert(*id, Variable::Value(new));
+                } else {
+                    self.set_scalar_variable(*id, new);
+                }
                 if prefix { new } else { old }
             }
-            crate::hir::ExprKind::Map(map, key) => {
-                self.step_element(*map, key.as_deref(), step, prefix, e, used)
-            }
+            ExprKind::Map(map, key) => self.step_element(*map, key.as_deref(), step, prefix, e, used),
             // Sema allows nothing else.
             _ => self.b.i64(0),
         }

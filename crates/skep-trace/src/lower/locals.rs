@@ -1,9 +1,9 @@
 //! What becomes of variables: which function they live in, whether they need memory, whether they need zeros.
 //!
 //! Bodies of `for` loops become functions (closures). A variable lives in the innermost one that holds all of
-//! its uses; a closure reaches variables around it through captured pointers. A scalar that is assigned once,
-//! before all of its uses and in the same function, is no memory at all but the value that it was assigned:
-//! so a pointer keeps what the compiler knows about it.
+//! its uses; a closure reaches variables around it through captured pointers. A scalar whose assignments all
+//! stand in one block of one function, before all of its uses, is no memory at all but the value that was last
+//! assigned to it: so a pointer keeps what the compiler knows about it.
 
 use super::visit::{Node, expr_parts, stmt_parts};
 use crate::hir::{Body, Expr, ExprKind, LocalId, Stmt, StmtKind};
@@ -21,7 +21,7 @@ pub(super) struct LocalInfo {
     pub(super) used: bool,
     /// Whether it may be read before it is assigned, so that it must begin as zeros.
     pub(super) needs_zero: bool,
-    /// Whether it can be the value that is assigned to it.
+    /// Whether it can be the value that was last assigned to it.
     pub(super) is_value: bool,
     /// Whether it keeps the value that it begins with: a parameter that needs no memory.
     pub(super) is_fixed: bool,
@@ -80,6 +80,8 @@ struct Seen {
     blocks: Vec<u32>,
     /// Loops around all uses.
     loops: Vec<LoopKey>,
+    /// Whether an assignment may be skipped where another one is not.
+    branches: bool,
     /// Whether some uses are in other functions than others.
     captured: bool,
     sets: u32,
@@ -96,7 +98,7 @@ impl Seen {
             home: self.loops.last().copied(),
             used: self.used,
             needs_zero: !dominated,
-            is_value: dominated && self.sets == 1 && !self.captured && !self.address,
+            is_value: dominated && !self.branches && !self.captured && !self.address,
             is_fixed: self.sets == 0 && self.loops.is_empty() && !self.captured && !self.address,
             whole: self.whole,
             elements: self.elements,
@@ -115,8 +117,14 @@ struct Walk {
 impl Walk {
     fn stmts(&mut self, stmts: &[Stmt]) {
         for s in stmts {
+            if let StmtKind::Block(inner) = &s.kind {
+                // It is run whenever what stands around it is.
+                self.stmts(inner);
+                continue;
+            }
             stmt_parts(s, &mut |part| self.node(part));
             if let StmtKind::SetLocal(id, _) = s.kind {
+                self.locals[id].whole = true;
                 self.mention(id, Use::Set);
             }
         }
@@ -169,11 +177,10 @@ impl Walk {
                     self.mention(id, Use::Set);
                 }
             }
-            // The value of a block is inside of its braces.
-            ExprKind::Block(stmts, value) => self.scope(|w| {
-                w.stmts(stmts);
-                w.expr(value);
-            }),
+            ExprKind::Block(stmts, value) => {
+                self.stmts(stmts);
+                self.expr(value);
+            }
             // One arm or operand may be skipped: what is assigned there is not assigned behind it.
             ExprKind::And(a, b) | ExprKind::Or(a, b) => {
                 self.expr(a);
@@ -204,7 +211,10 @@ impl Walk {
         }
         match how {
             Use::Read => {}
-            Use::Set => seen.sets += 1,
+            Use::Set => {
+                seen.sets += 1;
+                seen.branches |= seen.first_set.as_ref() != Some(&self.blocks);
+            }
             Use::Address => seen.address = true,
         }
     }

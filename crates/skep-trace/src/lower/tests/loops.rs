@@ -63,6 +63,51 @@ fn break_continue_and_return_leave_what_they_should() {
 }
 
 #[test]
+fn pointers_keep_their_class_through_assignments_that_are_always_made() {
+    let mut s = Script::kprobe();
+    let id = s.program.structs.structs.push(crate::types::StructDef {
+        name: "struct task_struct".into(),
+        size: 64,
+        align: 8,
+        origin: crate::types::Origin::Kernel { module: String::new(), id: 1 },
+        fields: None,
+    });
+    let pointer = Type::Ptr(Rc::new(Type::Struct(id)), AddrSpace::Kernel);
+    let field = |name: &str, ty: Type| crate::types::FieldDef {
+        name: name.into(),
+        ty,
+        offset: 0,
+        bits: None,
+        data_loc: crate::types::DataLoc::Direct,
+    };
+    s.program.structs.structs[id].fields =
+        Some([field("parent", pointer.clone()), field("pid", Type::I32)].into());
+    let t = s.local("t", pointer.clone());
+    s.push(StmtKind::SetLocal(t, s.builtin(Builtin::Curtask, pointer.clone())));
+    let get = |s: &Script, n, ty: Type| {
+        let object = s.expr(ExprKind::Deref(Box::new(s.var(t))), Type::Struct(id));
+        s.expr(ExprKind::Field(Box::new(object), id, n), ty)
+    };
+    for _ in 0..3 {
+        let step = s.stmt(StmtKind::SetLocal(t, get(&s, 0, pointer.clone())));
+        s.push(StmtKind::Block(vec![step]));
+    }
+    let stmt = s.printf(vec![get(&s, 1, Type::I32)]);
+    s.push(stmt);
+    let out = s.lower();
+    assert_eq!(out.count(|k| matches!(k, InstKind::IntToPtr(_))), 0, "{}", out.text());
+    assert!(out.module.funcs.values().all(|f| f.slots.is_empty()));
+    // One that need not be made is a matter of memory.
+    let cond = s.compare(CmpOp::Eq, s.pid(), s.int(1));
+    let step = s.stmt(StmtKind::SetLocal(t, get(&s, 0, pointer)));
+    s.program.probes[0].body.stmts.pop();
+    s.push(StmtKind::If(cond, vec![step], vec![]));
+    let stmt = s.printf(vec![get(&s, 1, Type::I32)]);
+    s.push(stmt);
+    assert!(s.lower().module.funcs.values().any(|f| !f.slots.is_empty()));
+}
+
+#[test]
 fn while_marks_its_head() {
     let mut s = Script::begin();
     let x = s.local("x", Type::I64);
