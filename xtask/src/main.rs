@@ -1,6 +1,7 @@
 //! Project automation: `cargo xtask COMMAND`.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cargo;
 mod cases;
 mod deps;
@@ -22,6 +23,7 @@ usage: cargo xtask COMMAND ...
   run-cases   run the cases of tests/run against a binary
   deps        check the rules for dependencies
   fuzz        run the fuzz targets
+  bench       measure skep beside its peer
 
 cargo xtask COMMAND --help tells more.";
 
@@ -63,6 +65,8 @@ fn dispatch() -> Result<u8> {
             Some("run-cases") => cases::main(parser),
             Some("deps") => deps::main(parser),
             Some("fuzz") => fuzz::main(parser),
+            Some("bench") => bench::main(parser),
+            Some("bench-load") => bench::load_main(parser),
             Some("leave-map") => cases::leave_map(parser),
             _ => Err(Usage(HELP.to_owned()).into()),
         },
