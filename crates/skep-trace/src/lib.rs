@@ -12,6 +12,7 @@
 pub mod btf_types;
 pub mod config;
 pub mod env;
+pub mod expand;
 pub mod hir;
 pub mod lower;
 pub mod plan;

@@ -130,7 +130,8 @@ fn replace(text: &str, name: &str, produced: &[(&str, String)]) -> String {
     let Some(start) = lines.iter().position(|l| title(l).as_deref() == Some(name)) else {
         return text.to_owned();
     };
-    let end = lines[start + 1..].iter().position(|l| l.starts_with("=== ")).map_or(lines.len(), |n| start + 1 + n);
+    let end =
+        lines[start + 1..].iter().position(|l| l.starts_with("=== ")).map_or(lines.len(), |n| start + 1 + n);
     let mut out: Vec<String> = lines[..=start].iter().map(|&l| l.to_owned()).collect();
     let mut skipping = false;
     for line in &lines[start + 1..end] {
@@ -160,7 +161,8 @@ fn replace(text: &str, name: &str, produced: &[(&str, String)]) -> String {
 mod tests {
     use super::*;
 
-    const FILE: &str = "comment\n=== one\nkey: a: b\n--- in\nx\n\\--- y\n\n--- out\n1\n\n=== two\n--- in\nz\n";
+    const FILE: &str =
+        "comment\n=== one\nkey: a: b\n--- in\nx\n\\--- y\n\n--- out\n1\n\n=== two\n--- in\nz\n";
 
     #[test]
     fn cases_attributes_and_sections_are_found() {

@@ -117,7 +117,8 @@ fn judge(
     for (name, actual) in &produced {
         let expected = case.section(name).unwrap_or("");
         if expected.trim_end() != actual.trim_end() {
-            wrong += &format!("section {name} differs (line {}):\n{}", case.line, difference(expected, actual));
+            wrong +=
+                &format!("section {name} differs (line {}):\n{}", case.line, difference(expected, actual));
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.into()) }

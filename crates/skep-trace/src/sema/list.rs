@@ -172,9 +172,13 @@ impl Lister<'_> {
 
     fn raw_tracepoints(&self, module: &str, event: &str, out: &mut Vec<Line>) {
         self.each_btf(module, |module, btf| {
-            for (event, typedef) in raw::listed(btf, event) {
-                let proto = if self.verbose { raw::prototype(btf, typedef) } else { None };
-                let args = proto.map_or_else(Vec::new, |p| parameters(btf, p, 1));
+            let events = raw::listed(btf, event);
+            let questions: Vec<&str> =
+                if self.verbose { events.iter().map(String::as_str).collect() } else { Vec::new() };
+            let mut protos = btf.raw_tracepoints(&questions).into_iter();
+            for event in &events {
+                let proto = protos.next().flatten();
+                let args = proto.map_or_else(Vec::new, |p| parameters(btf, p.id(), 1));
                 out.push(Line { name: format!("rawtracepoint:{module}:{event}"), args });
             }
         });

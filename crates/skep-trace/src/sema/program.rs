@@ -20,6 +20,9 @@ use std::collections::HashMap;
 /// widen in a type: even long chains of variables settle within a few.
 const MAX_WALKS: u32 = 64;
 
+/// Most bytes that text at an address may be given room for, whatever `max_strlen` says.
+const MAX_STRLEN: u64 = 1 << 20;
+
 /// A probe of the script with targets that see the same.
 struct Instance<'s> {
     probe: &'s ast::Probe,
@@ -41,7 +44,7 @@ pub(super) fn analyse(
         imports_allowed(&script.imports, &config, &mut diags);
     }
     let mut db = TypeDb::new(env);
-    db.max_strlen = u32::try_from(config.max_strlen).unwrap_or(u32::MAX).max(1);
+    db.max_strlen = config.max_strlen.clamp(1, MAX_STRLEN) as u32;
     db.define(&script.c_items, &mut diags);
     let instances = resolve(script, env, options, &config, &mut db, &mut diags);
     let early = diags;

@@ -4,6 +4,9 @@ use crate::hir::NsecsClock;
 use crate::types::{AddrSpace, AggTy, IntTy, Type};
 use std::rc::Rc;
 
+/// Most elements that a tuple or record may have, those of its elements included.
+const MAX_LEAVES: u32 = 4096;
+
 /// What inference knows about a value beyond its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Traits {
@@ -109,6 +112,23 @@ impl Ty {
         Ty { ty: Type::Record(types.into()), traits: Traits::parts(traits) }
     }
 
+    /// Whether a tuple or record has more leaves than any sensible one. Variables that hold pairs of themselves
+    /// grow twofold with every line, so this is asked before a type is made of others.
+    pub(crate) fn is_too_large<'a>(elems: impl Iterator<Item = &'a Type>) -> bool {
+        fn leaves(ty: &Type, budget: &mut u32) {
+            *budget = budget.saturating_sub(1);
+            match ty {
+                _ if *budget == 0 => {}
+                Type::Tuple(elems) => elems.iter().for_each(|t| leaves(t, budget)),
+                Type::Record(elems) => elems.iter().for_each(|(_, t)| leaves(t, budget)),
+                _ => {}
+            }
+        }
+        let mut budget = MAX_LEAVES;
+        elems.for_each(|t| leaves(t, &mut budget));
+        budget == 0
+    }
+
     /// A pointer to it.
     pub(crate) fn pointer(self, space: AddrSpace) -> Ty {
         Ty { traits: Traits::parts(vec![self.traits]), ty: Type::Ptr(Rc::new(self.ty), space) }
@@ -186,12 +206,9 @@ pub(crate) fn int_fits(from: IntTy, flexible: bool, to: IntTy) -> bool {
     !from.signed && from.bytes < to.bytes
 }
 
+/// What is known first stays: a result that went back to unknown would never settle.
 fn merge_spaces(a: AddrSpace, b: AddrSpace) -> AddrSpace {
-    match (a, b) {
-        (AddrSpace::None, other) | (other, AddrSpace::None) => other,
-        (a, b) if a == b => a,
-        _ => AddrSpace::None,
-    }
+    if a == AddrSpace::None { b } else { a }
 }
 
 fn merge_traits(a: &Traits, b: &Traits) -> Traits {

@@ -1,7 +1,7 @@
 //! A script with its imports as one tree.
 
 use super::MAX_SOURCE;
-use super::ast::{Import, Script};
+use super::ast::{Expr, Import, Macro, Script};
 use super::c::CReader;
 use super::parser::{FileTree, Parser};
 use cranelift_entity::packed_option::PackedOption;
@@ -110,6 +110,16 @@ pub(super) fn parse_file(sources: &SourceMap, file: FileId, params: Option<&[Str
         return FileTree { errors: vec![error], ..FileTree::default() };
     }
     Parser::new(text, span, PackedOption::default()).with_params(params).file()
+}
+
+/// The macro that a part of a file is.
+pub(crate) fn parse_macro(sources: &SourceMap, span: Span) -> Result<Macro, Vec<Diagnostic>> {
+    Parser::new(&sources.file(span.file).text, span, PackedOption::default()).whole_macro()
+}
+
+/// The expression that a part of a file is.
+pub(crate) fn parse_expression(sources: &SourceMap, span: Span) -> Result<Expr, Vec<Diagnostic>> {
+    Parser::new(&sources.file(span.file).text, span, PackedOption::default()).whole_expression()
 }
 
 struct ScriptReader<'a> {

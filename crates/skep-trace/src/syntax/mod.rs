@@ -13,9 +13,13 @@ mod lexer;
 mod literal;
 mod load;
 mod parser;
+pub mod visit;
 
 pub use bytes::add_bytes;
+pub(crate) use c::c_character;
 pub use load::{LoadError, Loader, NoFiles, ParseOptions, parse};
+pub(crate) use load::{parse_expression, parse_macro};
+pub(crate) use parser::is_value;
 
 /// Longest text that is read, in bytes.
 pub const MAX_SOURCE: usize = 16 << 20;

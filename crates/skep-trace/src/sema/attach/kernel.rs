@@ -292,10 +292,11 @@ fn note_replacement(a: &mut Attacher<'_, '_>, point: &AttachPoint, ask: Ask, mec
 }
 
 fn no_mechanism(a: &mut Attacher<'_, '_>, point: &AttachPoint, ask: Ask, function: &str) {
+    let place = point.parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join(":");
     let lacks = if ask.is_typed() { "neither fentry nor kprobes" } else { "neither kprobes nor fentry" };
     let mut note = Diagnostic::error(
         point.loc,
-        format!("No matches for {} {function}. This kernel has {lacks}.", ask.name()),
+        format!("No matches for {} {place}. This kernel has {lacks}.", ask.name()),
     );
     note.hints = hints::instead(a.env, function, ask.is_return());
     if note.hints.is_empty() {

@@ -7,12 +7,12 @@ use super::{Attacher, Facts, Target, glob, part, suggest};
 use crate::hir::Provider;
 use crate::sema::structs::Source;
 use crate::syntax::ast::AttachPoint;
-use skep_btf::{Btf, KindMask, TypeId};
+use skep_btf::{Btf, KindMask};
 use skep_ir::spec::Attach;
 use skep_ir::{Diagnostic, Feature, ProgKind};
 
 /// Before the name of a tracepoint in type information.
-pub(crate) const PREFIX: &str = "btf_trace_";
+const PREFIX: &str = "btf_trace_";
 
 pub(super) fn resolve(a: &mut Attacher<'_, '_>, point: &AttachPoint) -> Vec<Target> {
     let (module, event) = match point.parts.len() {
@@ -31,20 +31,16 @@ pub(super) fn resolve(a: &mut Attacher<'_, '_>, point: &AttachPoint) -> Vec<Targ
     let mut targets = Vec::new();
     for (name, source) in sources {
         let Some(btf) = a.db.source(source) else { continue };
-        let found = if glob::is_pattern(event) {
-            listed(&btf, event)
-        } else {
-            let typedef = btf.find(&format!("{PREFIX}{event}"), KindMask::TYPEDEF);
-            typedef.map(|id| (event.to_owned(), id)).into_iter().collect()
-        };
-        targets.extend(found.into_iter().filter_map(|(event, typedef)| {
-            let proto = prototype(&btf, typedef)?;
+        let events = if glob::is_pattern(event) { listed(&btf, event) } else { vec![event.to_owned()] };
+        let questions: Vec<&str> = events.iter().map(String::as_str).collect();
+        let protos = btf.raw_tracepoints(&questions);
+        targets.extend(events.iter().zip(protos).filter_map(|(event, proto)| {
             Some(Target {
                 name: format!("rawtracepoint:{name}:{event}"),
                 provider: Provider::RawTracepoint,
                 kind: if typed { ProgKind::TpBtf } else { ProgKind::RawTracepoint },
-                attach: Attach::RawTracepoint { event },
-                facts: Facts::Raw(Some((source, proto))),
+                attach: Attach::RawTracepoint { event: event.clone() },
+                facts: Facts::Raw(Some((source, proto?.id()))),
             })
         }));
     }
@@ -109,31 +105,18 @@ fn sources(a: &mut Attacher<'_, '_>, module: Option<&str>) -> Vec<(String, Sourc
     out
 }
 
-/// Raw tracepoints that BTF describes and a pattern matches, sorted; with their typedefs.
-pub(crate) fn listed(btf: &Btf, pattern: &str) -> Vec<(String, TypeId)> {
+/// Raw tracepoints that BTF describes itself (not its base) and a pattern matches, sorted.
+pub(crate) fn listed(btf: &Btf, pattern: &str) -> Vec<String> {
     let typedefs = btf.named(KindMask::TYPEDEF);
     let own = typedefs.filter(|(id, _)| *id >= btf.first_id());
-    let events = own.filter_map(|(id, name)| Some((name.strip_prefix(PREFIX)?, id)));
-    let mut found: Vec<_> =
-        events.filter(|(e, _)| glob::matches(pattern, e)).map(|(e, id)| (e.to_owned(), id)).collect();
+    let events = own.filter_map(|(_, name)| name.strip_prefix(PREFIX));
+    let mut found: Vec<_> = events.filter(|e| glob::matches(pattern, e)).map(str::to_owned).collect();
     found.sort();
-    found.dedup_by(|a, b| a.0 == b.0);
+    found.dedup();
     found
-}
-
-/// The prototype that a typedef of a pointer to a function stands for.
-pub(crate) fn prototype(btf: &Btf, typedef: TypeId) -> Option<TypeId> {
-    match btf.peel(typedef)? {
-        skep_btf::Type::Ptr(ptr) => match btf.peel(ptr.target())? {
-            skep_btf::Type::FuncProto(proto) => Some(proto.id()),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 fn nearest(a: &Attacher<'_, '_>, event: &str) -> Option<String> {
     let btf = a.db.kernel_btf()?;
-    let names = btf.named(KindMask::TYPEDEF).filter_map(|(_, name)| name.strip_prefix(PREFIX));
-    suggest::nearest(event, names).map(str::to_owned)
+    suggest::nearest(event, btf.raw_tracepoint_names()).map(str::to_owned)
 }

@@ -133,7 +133,7 @@ fn length(c: &mut Checker<'_, '_>, call: &Call<'_>, limit: u32) -> Option<Length
 
 fn str_(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
     let Some(arg) = call.args.first() else { return Ex::unknown(call.loc) };
-    let max = u32::try_from(c.config.max_strlen).unwrap_or(u32::MAX).max(1);
+    let max = c.max_strlen();
     // A parameter of the script is text here, also where it reads as a number.
     let value = match param(arg) {
         Some(number) => {
@@ -149,22 +149,16 @@ fn str_(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
     if value.unknown {
         return Ex::unknown(call.loc);
     }
-    if let Some(lit) = &value.lit {
-        let text: Option<Rc<[u8]>> = match lit {
-            Lit::Str(text) => Some(text.clone()),
-            // Only what was written as text is text; other numbers are addresses.
-            Lit::Int(n) if param(arg).is_some() => Some(n.to_string().into_bytes().into()),
-            _ => None,
-        };
-        if let Some(text) = text {
-            match length {
-                Length::None => return Ex::str(text, call.loc),
-                Length::Constant(n) => {
-                    return Ex::str(&text[..text.len().min(n as usize)], call.loc);
-                }
-                Length::Value(_) => {}
-            }
+    // Text that is known is cut now; text that is not stays as it is unless it is cut.
+    match (&value.lit, &length) {
+        (Some(Lit::Str(text)), Length::None) => return Ex::str(text.clone(), call.loc),
+        (Some(Lit::Str(text)), Length::Constant(n)) => {
+            return Ex::str(&text[..text.len().min(*n as usize)], call.loc);
         }
+        (None, Length::None) if matches!(value.e.ty, Type::Str(_)) => {
+            return Ex { e: hir::Expr { loc: call.loc, ..value.e }, ..value };
+        }
+        _ => {}
     }
     let capacity = |whole: u32| match &length {
         Length::None | Length::Value(_) => whole,
@@ -209,7 +203,7 @@ fn text_pointer(c: &mut Checker<'_, '_>, value: &Ex) -> hir::Expr {
 }
 
 fn buf(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
-    let limit = u32::try_from(c.config.max_strlen).unwrap_or(u32::MAX).saturating_sub(BUFFER_HEADER).max(1);
+    let limit = c.max_strlen().saturating_sub(BUFFER_HEADER).max(1);
     let value = c.arg(call, 0);
     let Some(length) = length(c, call, limit) else { return Ex::unknown(call.loc) };
     if value.unknown {
@@ -409,7 +403,7 @@ fn string_like(c: &mut Checker<'_, '_>, call: &Call<'_>, index: usize) -> Option
     if value.unknown {
         return None;
     }
-    let max = u32::try_from(c.config.max_strlen).unwrap_or(u32::MAX).max(1);
+    let max = c.max_strlen();
     match &value.e.ty {
         Type::Str(_) => Some(value),
         Type::Ptr(to, _) if matches!(**to, Type::Int(IntTy { bytes: 1, .. })) => {
@@ -441,7 +435,7 @@ fn strcap(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
     }
     let capacity = match &value.e.ty {
         Type::Array(..) | Type::Str(_) => c.db.size_of(&value.e.ty),
-        Type::Ptr(..) => u32::try_from(c.config.max_strlen).unwrap_or(u32::MAX),
+        Type::Ptr(..) => c.max_strlen(),
         _ => {
             let message = "string-like values must be either strings, arrays or pointers";
             return c.error(Stage::Check, call.loc, message);

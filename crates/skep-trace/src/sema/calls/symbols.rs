@@ -189,7 +189,7 @@ fn path(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
         let message = "The path function can only be used with 'fentry', 'fexit', 'iter' probes";
         return c.error(Stage::Calls, call.loc, message);
     }
-    let max = u32::try_from(c.config.max_strlen).unwrap_or(u32::MAX).max(1);
+    let max = c.max_strlen();
     let value = c.arg(call, 0);
     let capacity = match call.args.len() {
         1 => max,

@@ -94,17 +94,17 @@ impl Checker<'_, '_> {
             self.diags.error(Stage::Check, loc, message);
             return Ex::failed(loc);
         }
-        self.tuple_element(base, index, loc)
+        self.tuple_element(base, index, Stage::Check, loc)
     }
 
-    fn tuple_element(&mut self, base: Ex, index: u64, loc: Loc) -> Ex {
+    fn tuple_element(&mut self, base: Ex, index: u64, stage: Stage, loc: Loc) -> Ex {
         let Type::Tuple(elems) = &base.e.ty else { return Ex::unknown(loc) };
         let count = elems.len();
         match usize::try_from(index).ok().filter(|&i| i < count) {
             Some(index) => self.element_of(base, index, loc),
             None => {
                 let message = format!("Invalid tuple index: {index}. Found {count} elements in tuple.");
-                self.diags.error(Stage::Check, loc, message);
+                self.diags.error(stage, loc, message);
                 Ex::failed(loc)
             }
         }
@@ -142,7 +142,7 @@ impl Checker<'_, '_> {
         let number = matches!(index.e.ty, Type::Int(_)) && known.is_none_or(|n| n >= 0);
         match &base.e.ty {
             Type::Tuple(_) => match known.and_then(|n| u64::try_from(n).ok()) {
-                Some(n) => self.tuple_element(base, n, loc),
+                Some(n) => self.tuple_element(base, n, Stage::Types, loc),
                 None => {
                     let message = "Array-style access for tuples only valid for integer literals";
                     self.error(Stage::Check, loc, message)

@@ -8,7 +8,7 @@ use crate::sema::diags::Stage;
 use crate::sema::ty::{Traits, Ty, merge};
 use crate::syntax::ast::{self, BinaryOp, ExprKind, TypeExpr};
 use crate::types::{IntTy, Type};
-use skep_ir::{Diagnostic, Loc};
+use skep_ir::{Diagnostic, Loc, Span};
 
 impl Checker<'_, '_> {
     /// `target = value;` and `target op= value;`
@@ -140,10 +140,12 @@ impl Checker<'_, '_> {
         let declared = ty.map(|ty| (self.written(ty), ty.loc));
         // The value does not see the variable.
         let value = value.map(|e| self.expr(e));
-        if self.shadows(&var.name, loc) {
+        // Up to the name, which is what messages about the declaration show.
+        let head = Loc { span: Span { hi: var.loc.span.hi.max(loc.span.lo), ..loc.span }, ..loc };
+        if self.shadows(&var.name, head) {
             return Vec::new();
         }
-        let visible = self.declare(&var.name, var.loc, loc, Origin::Let);
+        let visible = self.declare(&var.name, var.loc, head, Origin::Let);
         match declared {
             Some((Some(written), at)) => {
                 let ty = match (&written.ty.ty, written.open, &value) {
@@ -370,7 +372,7 @@ impl Checker<'_, '_> {
                     (Some(known), _) if fixed => known,
                     (Some(known), Some(counted)) => merge(&known, &counted).unwrap_or(known),
                     (Some(known), None) => known,
-                    (None, counted) => counted.unwrap_or(Type::I64.into()),
+                    (None, counted) => counted.unwrap_or_else(|| Type::I64.into()),
                 };
                 self.set_var_type(visible.key, visible.local, ty.clone());
                 finish(self, Ex::typed(Hir::Local(visible.local), ty, target.loc))
@@ -397,7 +399,7 @@ impl Checker<'_, '_> {
 /// The type that counting makes of one: 64 bits of the same sign. `None` for what is not counted as a number.
 fn counting(known: Option<&Ty>) -> Option<Ty> {
     match known {
-        None => Some(Type::I64.into()),
+        None => Some(Ty { ty: Type::I64, traits: Traits::FLEXIBLE }),
         Some(Ty { ty: Type::Int(int), traits }) => {
             // A flexible number becomes signed, unless another use says otherwise.
             let traits = if traits.is_flexible() { Traits::FLEXIBLE } else { traits.clone() };

@@ -27,9 +27,21 @@ pub(super) fn arithmetic(op: BinaryOp) -> Option<BinOp> {
 }
 
 impl Checker<'_, '_> {
+    /// Operators that follow each other nest to the left; they are taken one by one, so that a long sum is no
+    /// deep recursion.
     pub(super) fn binary(&mut self, op: BinaryOp, left: &ast::Expr, right: &ast::Expr, loc: Loc) -> Ex {
-        let (a, b) = (self.expr(left), self.expr(right));
-        self.operate(op, a, b, loc)
+        let mut rest = vec![(op, right, loc)];
+        let mut first = left;
+        while let ast::ExprKind::Binary(op, left, right) = &first.kind {
+            rest.push((*op, &**right, first.loc));
+            first = left;
+        }
+        let mut value = self.expr(first);
+        while let Some((op, right, loc)) = rest.pop() {
+            let right = self.expr(right);
+            value = self.operate(op, value, right, loc);
+        }
+        value
     }
 
     /// An operator on two values.

@@ -5,7 +5,7 @@ use super::{Checker, Ex, fold};
 use crate::hir::{self, ExprKind as Hir};
 use crate::sema::diags::Stage;
 use crate::sema::ty::{Traits, Ty};
-use crate::syntax::ast::{self, TypeExpr};
+use crate::syntax::ast::{self, TypeBase, TypeExpr};
 use crate::types::{AddrSpace, IntTy, Type};
 use skep_ir::{Loc, Span};
 use std::rc::Rc;
@@ -20,6 +20,11 @@ impl Checker<'_, '_> {
         } else {
             loc
         };
+        if let (TypeBase::Enum(name), []) = (&ty.base, ty.suffixes.as_slice())
+            && self.db.enum_named(name).is_none()
+        {
+            return self.error(Stage::Check, at, format!("Unknown enum: {name}"));
+        }
         let Some(written) = self.written(ty) else { return Ex::unknown(loc) };
         // Of collected numbers only those that read as one are anything but collected numbers.
         let ex = self.value(ex);
@@ -27,6 +32,10 @@ impl Checker<'_, '_> {
             return Ex::unknown(loc);
         }
         let (to, open) = (written.ty, written.open);
+        if !open && same_type(&ex.e.ty, &to.ty) && !is_library(self, at) {
+            let message = format!("Unnecessary cast: expression is already of type {}", self.show(&ex));
+            self.diags.warn(Stage::Check, at, message);
+        }
         let out = match (&ex.e.ty, &to.ty) {
             (_, Type::Bool) => self.bool_of(ex.clone()),
             (Type::Array(..), Type::Array(to_elem, len)) => {
@@ -44,7 +53,7 @@ impl Checker<'_, '_> {
             ) => {
                 return self.array_of(ex, elem, (!open).then_some(*len), at, loc);
             }
-            (_, Type::Int(int)) => self.int_of(&ex, *int, at, loc),
+            (_, Type::Int(int)) => self.int_of(&ex, *int, loc),
             (Type::Int(_) | Type::Ptr(..) | Type::Array(..), Type::Ptr(pointee, _)) => {
                 Some(self.pointer_of(ex.clone(), pointee, loc))
             }
@@ -108,24 +117,16 @@ impl Checker<'_, '_> {
         self.truth_value(ex).ok().map(|e| Ex::new(e.kind, Type::Bool, loc))
     }
 
-    fn int_of(&mut self, ex: &Ex, to: IntTy, at: Loc, loc: Loc) -> Option<Ex> {
+    fn int_of(&mut self, ex: &Ex, to: IntTy, loc: Loc) -> Option<Ex> {
         let ty = Type::Int(to);
         let space = ex.ty().space();
         let traits = Traits::address(space);
         let typed = |kind| Some(Ex::typed(kind, Ty { ty: ty.clone(), traits: traits.clone() }, loc));
         match &ex.e.ty {
-            Type::Int(from) => {
-                let named = matches!(ex.e.kind, Hir::Local(_)) || ex.lit.is_some();
-                if *from == to && named && !is_library(self, at) {
-                    let message =
-                        format!("Unnecessary cast: expression is already of type {}", self.db.show(&ty));
-                    self.diags.warn(Stage::Check, at, message);
-                }
-                match ex.lit_int() {
-                    Some(n) => typed(Hir::Int(mask(n, to))),
-                    None => typed(cast(ex.e.clone(), &ty).kind),
-                }
-            }
+            Type::Int(_) => match ex.lit_int() {
+                Some(n) => typed(Hir::Int(mask(n, to))),
+                None => typed(cast(ex.e.clone(), &ty).kind),
+            },
             Type::Bool => match &ex.lit {
                 Some(lit) => typed(Hir::Int(u64::from(fold::truth(lit)))),
                 None => typed(cast(ex.e.clone(), &ty).kind),
@@ -213,6 +214,14 @@ impl Checker<'_, '_> {
             _ => ex.e,
         };
         Ex::typed(cast(from, &ty.ty).kind, ty, loc)
+    }
+}
+
+/// Whether a conversion between two types changes nothing; whose memory a pointer points to does not count.
+fn same_type(a: &Type, b: &Type) -> bool {
+    match (a, b) {
+        (Type::Ptr(x, _), Type::Ptr(y, _)) => x == y,
+        _ => a == b,
     }
 }
 

@@ -72,8 +72,15 @@ impl Checker<'_, '_> {
         {
             return hir::Expr::new(ExprKind::Int(mask(value, to)), Type::Int(to), loc);
         }
+        // What a map collects is a number of its own kind, not one that somebody chose the width of.
+        let collected = match ex.e.kind {
+            ExprKind::Map(id, _) => {
+                self.maps.values().any(|m| m.id == id && m.value.as_ref().is_some_and(|v| v.ty.is_agg()))
+            }
+            _ => false,
+        };
         let is_int = matches!(ex.e.ty, Type::Int(_));
-        if is_int && !int_fits(from, ex.traits.is_flexible(), to) {
+        if is_int && !collected && !int_fits(from, ex.traits.is_flexible(), to) {
             let message = format!(
                 "Expression of type: {} being cast to type: {}. This may cause unexpected results. Use an explicit \
                  cast to suppress this warning.",

@@ -10,6 +10,9 @@ use crate::types::Type;
 use skep_ir::{Diagnostic, Loc, Severity};
 use std::rc::Rc;
 
+/// Most bytes of a value.
+const MAX_VALUE: u64 = 1 << 24;
+
 impl Checker<'_, '_> {
     /// Analyses an expression.
     pub(crate) fn expr(&mut self, e: &ast::Expr) -> Ex {
@@ -108,8 +111,22 @@ impl Checker<'_, '_> {
         if elems.iter().any(|e| e.unknown) {
             return Ex::unknown(loc);
         }
+        if !self.fits_a_value(elems.iter(), loc) {
+            return Ex::unknown(loc);
+        }
         let ty = Ty::tuple(elems.iter().map(Ex::ty).collect());
         Ex::typed(Hir::Tuple(elems.into_iter().map(|e| e.e).collect()), ty, loc)
+    }
+
+    /// Whether elements make a value that is not absurdly large.
+    pub(super) fn fits_a_value<'x>(&mut self, elems: impl Iterator<Item = &'x Ex> + Clone, loc: Loc) -> bool {
+        let many = Ty::is_too_large(elems.clone().map(|e| &e.e.ty));
+        let bytes = |c: &Self| elems.map(|e| u64::from(c.db.size_of(&e.e.ty))).sum::<u64>();
+        if many || bytes(self) > MAX_VALUE {
+            self.diags.error(Stage::Types, loc, "The value has too many elements or bytes");
+            return false;
+        }
+        true
     }
 
     fn record(&mut self, elems: &[(ast::Ident, ast::Expr)], loc: Loc) -> Ex {
@@ -124,6 +141,9 @@ impl Checker<'_, '_> {
             fields.push((name.name.as_str().into(), value));
         }
         if fields.iter().any(|(_, e)| e.unknown) {
+            return Ex::unknown(loc);
+        }
+        if !self.fits_a_value(fields.iter().map(|(_, e)| e), loc) {
             return Ex::unknown(loc);
         }
         let ty = Ty::record(fields.iter().map(|(n, e)| (n.clone(), e.ty())).collect());

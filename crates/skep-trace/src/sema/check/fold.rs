@@ -36,6 +36,9 @@ pub(super) fn binary(op: BinaryOp, a: &Lit, b: &Lit) -> Result<Option<Lit>, Fold
             BinaryOp::Add => Ok(Some(Lit::Str([&a[..], &b[..]].concat().into()))),
             BinaryOp::Eq => Ok(Some(Lit::Bool(until_nul(a) == until_nul(b)))),
             BinaryOp::Ne => Ok(Some(Lit::Bool(until_nul(a) != until_nul(b)))),
+            BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
+                Ok(Some(Lit::Bool(ordered(op, a, b))))
+            }
             _ => Err(FoldError::Text),
         },
         (Lit::Str(text), Lit::Int(skip)) if op == BinaryOp::Add && *skip >= 0 => {
@@ -75,6 +78,17 @@ pub(super) fn truth(lit: &Lit) -> bool {
         Lit::Int(n) => *n != 0,
         Lit::Bool(b) => *b,
         Lit::Str(s) => !until_nul(s).is_empty(),
+    }
+}
+
+/// The order of two texts.
+fn ordered(op: BinaryOp, a: &[u8], b: &[u8]) -> bool {
+    let order = until_nul(a).cmp(until_nul(b));
+    match op {
+        BinaryOp::Lt => order.is_lt(),
+        BinaryOp::Le => order.is_le(),
+        BinaryOp::Gt => order.is_gt(),
+        _ => order.is_ge(),
     }
 }
 

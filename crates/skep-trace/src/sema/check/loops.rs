@@ -11,6 +11,8 @@ use skep_ir::{Diagnostic, Feature, Loc, Span};
 
 /// Most copies that an unrolled loop makes.
 const MAX_UNROLL: i128 = 100;
+/// Most copies of one statement that loops within each other make.
+const MAX_COPIES: u32 = 10_000;
 
 impl Checker<'_, '_> {
     pub(super) fn for_stmt(
@@ -104,6 +106,10 @@ impl Checker<'_, '_> {
         let (start, end) = (self.expr(start), self.expr(end));
         let (start, end) = (self.value(start), self.value(end));
         self.loop_shadows(var);
+        let ways = [Feature::BpfLoop, Feature::IterNum, Feature::BoundedLoops];
+        if !ways.iter().any(|f| self.env.has(*f)) {
+            self.needs(Feature::BpfLoop, loc, "A loop over numbers");
+        }
         let mut ty = None;
         if !start.unknown && !end.unknown {
             let integer = |ex: &super::Ex| match ex.e.ty {
@@ -124,7 +130,9 @@ impl Checker<'_, '_> {
                 (a, _) => {
                     let which = if a.is_none() { "start" } else { "end" };
                     let message = format!("Loop range requires an integer for the {which} value");
-                    let head = self.head(loc, body);
+                    // Up to the end of the range.
+                    let head =
+                        Loc { span: Span { hi: end.loc().span.hi.max(loc.span.lo), ..loc.span }, ..loc };
                     self.diags.error(Stage::Types, head, message);
                 }
             }
@@ -179,18 +187,20 @@ impl Checker<'_, '_> {
             self.diags.error(Stage::Calls, loc, "unroll minimum value is 1");
             return Vec::new();
         }
+        let before = self.copies;
+        self.copies = before.saturating_mul(count as u32);
+        if self.copies > MAX_COPIES {
+            let message = format!("unrolled loops within each other make more than {MAX_COPIES} copies");
+            self.diags.error(Stage::Calls, loc, message);
+            self.copies = before;
+            return Vec::new();
+        }
         let mut out = Vec::new();
         for _ in 0..count {
             let stmts = self.block_stmts(body);
             out.push(hir::Stmt { kind: StmtKind::Block(stmts), loc });
         }
+        self.copies = before;
         out
-    }
-
-    /// A loop up to its body.
-    fn head(&self, loc: Loc, body: &ast::Block) -> Loc {
-        let span = Span { hi: body.loc.span.lo.max(loc.span.lo), ..loc.span };
-        let kept = self.sources.text(span).trim_end().len() as u32;
-        Loc { span: Span { hi: span.lo + kept, ..span }, ..loc }
     }
 }

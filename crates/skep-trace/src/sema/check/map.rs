@@ -143,6 +143,9 @@ impl Checker<'_, '_> {
             let message = format!("Value '{}' cannot be used as a map key.", self.show(bad));
             return self.error(Stage::Types, loc, message);
         }
+        if !self.fits_a_value(parts.iter(), loc) {
+            return Ex::unknown(loc);
+        }
         let ty = Ty::tuple(parts.iter().map(Ex::ty).collect());
         Ex::typed(Hir::Tuple(parts.into_iter().map(|p| p.e).collect()), ty, at)
     }

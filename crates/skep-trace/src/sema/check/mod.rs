@@ -246,6 +246,8 @@ pub(crate) struct Checker<'c, 'e> {
     pub(crate) body: hir::Body,
     pub(crate) scopes: Scopes,
     pub(crate) loops: u32,
+    /// How often the present statement is copied by unrolled loops around it.
+    pub(crate) copies: u32,
     depth: u32,
     /// The expression is only asked for its type: nothing is collected or sent.
     pub(crate) type_only: u32,
@@ -299,6 +301,7 @@ impl<'c, 'e> Checker<'c, 'e> {
             body: hir::Body::default(),
             scopes: Scopes::default(),
             loops: 0,
+            copies: 1,
             depth: 0,
             type_only: 0,
         }
@@ -331,6 +334,7 @@ impl<'c, 'e> Checker<'c, 'e> {
         self.body = hir::Body::default();
         self.scopes = Scopes::default();
         self.loops = 0;
+        self.copies = 1;
         self.depth = 0;
         self.type_only = 0;
         for (name, ty) in params {
@@ -367,6 +371,11 @@ impl<'c, 'e> Checker<'c, 'e> {
     pub(crate) fn event(&mut self, event: plan::Event) -> EventId {
         self.events.push(event);
         EventId::new(self.events.len() - 1)
+    }
+
+    /// Capacity of text at an address.
+    pub(crate) fn max_strlen(&self) -> u32 {
+        self.db.max_strlen
     }
 
     /// The memory that addresses are of in this body unless something says otherwise.

@@ -28,26 +28,31 @@ impl Checker<'_, '_> {
         let mut out = Vec::new();
         let mut left = false;
         let mut told = false;
-        for stmt in stmts {
+        for (index, stmt) in stmts.iter().enumerate() {
+            let last = index + 1 == stmts.len();
             if left && !told {
                 told = true;
                 self.diags.warn(Stage::Flow, stmt.loc, "Unreachable statement.");
             }
-            let new = self.stmt(stmt);
+            let new = self.stmt(stmt, last);
             left |= leaves(stmt) || matches!(new.last().map(|s| &s.kind), Some(StmtKind::Return(_)));
             out.extend(new);
         }
         (out, left)
     }
 
-    fn stmt(&mut self, stmt: &ast::Stmt) -> Vec<hir::Stmt> {
-        self.deeper(stmt.loc, Vec::new(), |c| c.stmt_kind(stmt))
+    fn stmt(&mut self, stmt: &ast::Stmt, last: bool) -> Vec<hir::Stmt> {
+        self.deeper(stmt.loc, Vec::new(), |c| c.stmt_kind(stmt, last))
     }
 
-    fn stmt_kind(&mut self, stmt: &ast::Stmt) -> Vec<hir::Stmt> {
+    fn stmt_kind(&mut self, stmt: &ast::Stmt, last: bool) -> Vec<hir::Stmt> {
         let loc = stmt.loc;
         match &stmt.kind {
-            ast::StmtKind::Expr(e) => self.expr_stmt(e, loc, false),
+            ast::StmtKind::Expr(e) => {
+                // A discarded value is told with its semicolon, but for names and at the end of a block.
+                let name = matches!(e.kind, ExprKind::Var(_) | ExprKind::Map { .. });
+                self.expr_stmt(e, if last || name { e.loc } else { loc }, false)
+            }
             ast::StmtKind::Discard(e) => self.expr_stmt(e, loc, true),
             ast::StmtKind::Assign { target, op, value } => self.assign(target, *op, value, loc),
             ast::StmtKind::Let { var, ty, value } => self.let_var(var, ty.as_ref(), value.as_ref(), loc),
@@ -88,9 +93,7 @@ impl Checker<'_, '_> {
             return Vec::new();
         }
         if !discard && !ex.is_void() && !matches!(e.kind, ExprKind::IncDec { .. }) {
-            // What a macro leaves is told at the statement, as a whole.
-            let at = if matches!(e.kind, ExprKind::Block(_)) { loc } else { e.loc };
-            self.diags.warn(Stage::Calls, at, "Return value discarded.");
+            self.diags.warn(Stage::Check, loc, "Return value discarded.");
         }
         statement(ex, loc)
     }

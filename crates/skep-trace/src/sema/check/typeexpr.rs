@@ -237,7 +237,12 @@ impl Checker<'_, '_> {
                 if let Type::Struct(id) = ty.ty {
                     self.db.fields(id);
                 }
-                Ex::int(i128::from(self.db.size_of(&ty.ty)), loc)
+                // Scripts see a buffer without the padding behind it.
+                let size = match ty.ty {
+                    Type::Buf(capacity) => capacity.saturating_add(4),
+                    ref other => self.db.size_of(other),
+                };
+                Ex::int(i128::from(size), loc)
             }
             None => Ex::failed(loc),
         }

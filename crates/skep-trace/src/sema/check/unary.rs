@@ -114,7 +114,7 @@ impl Checker<'_, '_> {
             Type::Ptr(to, _) if **to == Type::None => {
                 let message =
                     "Can not dereference a pointer to void; cast it to a pointer to something first.";
-                return self.error(Stage::Types, loc, message);
+                return self.error(Stage::Check, loc, message);
             }
             Type::Ptr(..) => match pointer.ty().pointee() {
                 Some(to) => (to, pointer.e),

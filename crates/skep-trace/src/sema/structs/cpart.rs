@@ -9,6 +9,11 @@ use skep_ir::{Diagnostic, Loc};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+/// Greatest alignment that a definition may ask for.
+const MAX_ALIGN: u32 = 4096;
+/// Greatest size of a definition; what is larger is cut to it and has been reported.
+const MAX_SIZE: u32 = 1 << 30;
+
 /// Deepest nesting of types that a definition may have.
 const MAX_DEPTH: u32 = 64;
 
@@ -132,7 +137,10 @@ impl Part<'_, '_> {
                 self.error(*loc, text);
             }
         }
-        let align = layout.align.max(c.align).max(1);
+        if c.align > MAX_ALIGN || c.align != 0 && !c.align.is_power_of_two() {
+            self.error(c.loc, format!("an alignment of {} bytes is not possible", c.align));
+        }
+        let align = layout.align.max(c.align.min(MAX_ALIGN)).max(1);
         let def = &mut self.db.structs.structs[id];
         def.size = layout.size().next_multiple_of(align);
         def.align = align;
@@ -160,8 +168,9 @@ impl Part<'_, '_> {
             let at = layout.place(size, align);
             if let Type::Struct(inner) = ty {
                 let fields = self.db.fields(inner);
-                let moved =
-                    fields.iter().map(|f| (FieldDef { offset: f.offset + at, ..f.clone() }, member.loc));
+                let moved = fields
+                    .iter()
+                    .map(|f| (FieldDef { offset: f.offset.saturating_add(at), ..f.clone() }, member.loc));
                 layout.fields.extend(moved);
             }
             return;
@@ -244,7 +253,7 @@ impl Part<'_, '_> {
                     return Type::Str(len);
                 }
                 let elem = self.ty(elem, loc);
-                if self.db.size_of(&elem).checked_mul(len).is_none() {
+                if self.db.size_of(&elem).checked_mul(len).is_none_or(|size| size > MAX_SIZE) {
                     self.error(loc, "the array is too large");
                     return Type::None;
                 }
@@ -282,7 +291,7 @@ impl Placing {
 
     /// Bytes so far.
     fn size(&self) -> u32 {
-        u32::try_from(self.bits.div_ceil(8)).unwrap_or(u32::MAX / 2)
+        u32::try_from(self.bits.div_ceil(8)).unwrap_or(u32::MAX).min(MAX_SIZE)
     }
 
     fn place(&mut self, size: u32, align: u32) -> u32 {
@@ -290,7 +299,7 @@ impl Placing {
         self.align = self.align.max(align);
         let start = if self.union { 0 } else { self.bits.div_ceil(8).next_multiple_of(u64::from(align)) };
         self.bits = self.bits.max((start + u64::from(size)) * 8);
-        u32::try_from(start).unwrap_or(u32::MAX / 2)
+        u32::try_from(start).unwrap_or(u32::MAX).min(MAX_SIZE)
     }
 
     /// Byte offset of the storage unit, and the first bit in it.
@@ -311,6 +320,6 @@ impl Placing {
         self.bits = self.bits.max(start + u64::from(bits));
         // Packed fields may straddle a unit; then the byte where they begin is where they are read from.
         let offset = if start % unit + u64::from(bits) <= unit { start / unit * unit } else { start / 8 * 8 };
-        (u32::try_from(offset / 8).unwrap_or(u32::MAX / 2), (start - offset) as u32)
+        (u32::try_from(offset / 8).unwrap_or(u32::MAX).min(MAX_SIZE), (start - offset) as u32)
     }
 }

@@ -80,7 +80,13 @@ impl TypeDb<'_> {
         let fields: Rc<[FieldDef]> = raw.iter().map(|f| self.record_field(f, space)).collect();
         let size = raw.iter().map(|f| f.offset.saturating_add(f.size)).max().unwrap_or(8);
         let name = format!("struct tracepoint:{category}:{event}_args");
-        self.add_struct(name, size.next_multiple_of(8), 8, Origin::TracepointRecord, Some(fields))
+        self.add_struct(
+            name,
+            size.checked_next_multiple_of(8).unwrap_or(size),
+            8,
+            Origin::TracepointRecord,
+            Some(fields),
+        )
     }
 
     fn record_field(&mut self, raw: &RawField, space: AddrSpace) -> FieldDef {

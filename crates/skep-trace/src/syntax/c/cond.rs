@@ -20,17 +20,20 @@ pub(super) fn evaluate(
     }
 }
 
+/// Value of a character as C writes it.
+pub(super) fn character(text: &str) -> Option<i64> {
+    let body = text.strip_prefix('\'')?.strip_suffix('\'')?;
+    let bytes = super::super::literal::string(&format!("\"{}\"", body.replace("\\'", "'"))).ok()?;
+    let &[byte] = bytes.as_slice() else { return None };
+    // Plain char is signed.
+    Some(i64::from(byte as i8))
+}
+
 /// Value of a number or character as C writes it.
 pub(super) fn literal(token: Token, text: &str) -> Option<i64> {
     match token.kind {
         Kind::Value(value) => Some(value),
-        Kind::Char => {
-            let body = text.strip_prefix('\'')?.strip_suffix('\'')?;
-            let bytes = super::super::literal::string(&format!("\"{}\"", body.replace("\\'", "'"))).ok()?;
-            let &[byte] = bytes.as_slice() else { return None };
-            // Plain char is signed.
-            Some(i64::from(byte as i8))
-        }
+        Kind::Char => character(text),
         Kind::Number => {
             let digits = text.trim_end_matches(['u', 'U', 'l', 'L']);
             let parsed = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {

@@ -15,6 +15,12 @@ use pp::Preprocessor;
 use skep_ir::{Diagnostic, FileId, SourceMap, Span};
 use std::collections::HashMap;
 
+/// Value of a text that is a character of C.
+pub(crate) fn c_character(text: &str) -> Option<u64> {
+    let text = text.trim();
+    text.starts_with('\'').then(|| cond::character(text)).flatten().map(|value| value as u64)
+}
+
 /// What the C parts of a script came to.
 pub(super) struct COutput {
     pub(super) items: Vec<CItem>,

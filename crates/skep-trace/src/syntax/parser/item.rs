@@ -136,8 +136,25 @@ impl Parser<'_> {
         }
     }
 
-    /// A macro; also the way to read one of the library alone.
-    pub(crate) fn macro_item(&mut self) -> Option<Macro> {
+    /// A macro and nothing else.
+    pub(crate) fn whole_macro(mut self) -> Result<Macro, Vec<Diagnostic>> {
+        let found = self.macro_item();
+        if !self.at(Tok::Eof) {
+            self.error_here("unexpected input");
+        }
+        found.filter(|_| self.errors.is_empty()).ok_or(self.errors)
+    }
+
+    /// An expression and nothing else.
+    pub(crate) fn whole_expression(mut self) -> Result<Expr, Vec<Diagnostic>> {
+        let expr = self.expression();
+        if !self.at(Tok::Eof) {
+            self.error_here("unexpected input");
+        }
+        if self.errors.is_empty() { Ok(expr) } else { Err(self.errors) }
+    }
+
+    fn macro_item(&mut self) -> Option<Macro> {
         let lo = self.advance().lo;
         if !self.at(Tok::Ident) {
             self.error_here("expected macro name");

@@ -23,6 +23,7 @@ use skep_ir::source::ExpansionId;
 use skep_ir::{Diagnostic, FileId, Loc, Span};
 
 pub(crate) use item::FileTree;
+pub(crate) use types::is_value;
 
 /// Levels of brackets, blocks and operators before an operand.
 const MAX_NESTING: u32 = 200;

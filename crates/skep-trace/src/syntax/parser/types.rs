@@ -42,7 +42,7 @@ const VALUES: &[&str] = &[
     "ustack",
 ];
 
-fn is_value(name: &str) -> bool {
+pub(crate) fn is_value(name: &str) -> bool {
     let numbered = |prefix: &str| {
         name.strip_prefix(prefix).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     };

@@ -1,0 +1,4 @@
+//! What several test targets share.
+
+pub(crate) mod env;
+pub(crate) mod types;
