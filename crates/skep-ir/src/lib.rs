@@ -10,6 +10,7 @@ mod call_graph;
 pub mod cfg;
 pub mod codegen;
 mod compact;
+pub mod compile;
 pub mod diag;
 pub mod eval;
 pub mod func;
@@ -25,6 +26,7 @@ pub mod text;
 pub mod types;
 pub mod verify;
 
+pub use compile::{CompileOptions, Compiled, compile, compile_watched};
 pub use diag::{Diagnostic, Severity};
 pub use func::{Block, Func, FuncBuilder, Inst, Slot, Value};
 pub use kernel::{Feature, FeatureSet, KernelInfo};
