@@ -15,6 +15,7 @@ pub mod env;
 pub mod expand;
 pub mod hir;
 pub mod lower;
+pub mod output;
 pub mod plan;
 pub mod sema;
 pub mod stdlib;
