@@ -17,6 +17,7 @@
 //! is rewritten with what was produced; read the difference before committing it.
 //!
 //! A line of a section that would itself begin with `=== ` or `--- ` is written with a backslash before it.
+#![forbid(unsafe_code)]
 
 mod file;
 

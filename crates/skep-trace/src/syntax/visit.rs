@@ -5,6 +5,7 @@ use super::ast::{
 };
 
 /// Something directly inside of a node.
+#[derive(Copy, Clone)]
 pub enum Part<'a> {
     /// An operand.
     Expr(&'a Expr),

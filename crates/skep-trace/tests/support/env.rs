@@ -145,7 +145,7 @@ impl RecordedEnv {
 
 fn binary(names: &[&str], lines: &[&str]) -> Result<Binary, String> {
     let path = names.first().ok_or("a path")?.to_string();
-    let aliases = names.iter().map(|n| n.to_string()).collect();
+    let aliases = names.iter().map(ToString::to_string).collect();
     let mut out = Binary { path, aliases, ..Binary::default() };
     let mut types = Vec::new();
     for line in lines {

@@ -7,8 +7,8 @@ use crate::sema::check::{Checker, Ex, Lit, cast, class};
 use crate::sema::diags::Stage;
 use crate::syntax::ast::{self, ExprKind};
 use crate::types::{AddrSpace, IntTy, Type};
+use core::net::{Ipv4Addr, Ipv6Addr};
 use skep_ir::{Feature, Loc};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 /// Capacity of error texts, names of signals and of system calls.
