@@ -120,7 +120,17 @@ impl Ring {
     ///
     /// A slice is valid during the call of `record` alone. The kernel does not write to a committed record
     /// until the consumer position has passed it.
-    pub fn drain(&mut self, mut record: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<Drained> {
+    pub fn drain(&mut self, record: impl FnMut(&[u8]) -> ControlFlow<()>) -> Result<Drained> {
+        self.drain_to(self.producer_pos(), record)
+    }
+
+    /// As [`Ring::drain`], but no record that begins at this position ([`Ring::producer_pos`]) or behind it:
+    /// for what has to happen between two records.
+    pub fn drain_to(
+        &mut self,
+        limit: u64,
+        mut record: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<Drained> {
         let mut drained = Drained::default();
         let page = page_size();
         let mut position = self.consumer.acquire_word(0);
@@ -132,6 +142,10 @@ impl Ring {
             let available = end.wrapping_sub(position);
             if available > self.size {
                 return Err(self.damaged(position, end, "positions further apart than the ring is large"));
+            }
+            // Compared as a distance: positions wrap.
+            if (limit as usize).wrapping_sub(position) as isize <= 0 {
+                break;
             }
             let at = page + (position & (self.size - 1));
             let header = self.producer.acquire_u32(at);

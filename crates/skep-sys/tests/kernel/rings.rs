@@ -3,9 +3,9 @@
 use crate::harness::{Needs, Outcome, Stop, Test, ensure, ensure_eq};
 use crate::insn::*;
 use crate::progs::load;
-use skep_sys::Errno;
 use skep_sys::bpf::{Link, Map, MapCreate, MapType, Prog, ProgType, TestRun};
 use skep_sys::ring::Ring;
+use skep_sys::{Errno, SysError};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
@@ -14,13 +14,14 @@ pub(crate) const TESTS: &[Test] = &[
     ("ring_full_loses_and_goes_on", Needs::Root, full),
     ("ring_records_wrap_in_one_piece", Needs::Root, wraps),
     ("ring_skips_discarded_and_stops_on_break", Needs::Root, discarded),
+    ("ring_is_drained_up_to_a_position", Needs::Root, up_to),
     ("ring_is_readable_while_it_holds_records", Needs::Root, readable),
     ("ring_has_one_consumer_that_goes_on_where_it_stopped", Needs::Root, one_consumer),
     ("ring_of_another_kind_is_refused", Needs::Root, wrong_kind),
     ("ring_with_a_damaged_position_is_refused", Needs::Root, damaged),
 ];
 
-fn ring_map(size: u32) -> Result<Map, skep_sys::SysError> {
+fn ring_map(size: u32) -> Result<Map, SysError> {
     Map::create(&MapCreate { map_type: MapType::RINGBUF, max_entries: size, ..MapCreate::default() })
 }
 
@@ -63,7 +64,7 @@ fn writer(ring: &Map, size: i32, commit: i32, only: Option<i32>) -> Result<Prog,
     load(ProgType::RAW_TRACEPOINT, &insns)
 }
 
-fn write(prog: &Prog, n: u64) -> Result<u32, skep_sys::SysError> {
+fn write(prog: &Prog, n: u64) -> Result<u32, SysError> {
     Ok(prog.test_run(&TestRun { ctx_in: &n.to_ne_bytes(), ..TestRun::default() })?.retval)
 }
 
@@ -158,6 +159,29 @@ fn discarded() -> Outcome {
     })?;
     ensure_eq!((rest.records, rest.discarded), (3, 4));
     ensure_eq!(seen, [0, 2, 4, 6, 8]);
+    Ok(())
+}
+
+fn up_to() -> Outcome {
+    let map = ring_map(4096)?;
+    let prog = writer(&map, 16, helper::RINGBUF_SUBMIT, None)?;
+    let mut ring = Ring::new(&map)?;
+    let mut records = |limit: u64| -> Result<Vec<u64>, SysError> {
+        let mut seen = Vec::new();
+        ring.drain_to(limit, |record| {
+            seen.push(first_word(record));
+            ControlFlow::Continue(())
+        })?;
+        Ok(seen)
+    };
+    for n in 0..4 {
+        write(&prog, n)?;
+    }
+    // Records take 24 bytes.
+    ensure_eq!(records(0)?, []);
+    ensure_eq!(records(48)?, [0, 1]);
+    ensure_eq!(records(24)?, []);
+    ensure_eq!(records(1 << 20)?, [2, 3]);
     Ok(())
 }
 
