@@ -47,11 +47,19 @@ pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd> {
 
 /// Opens a file below a directory for reading; never leaves the directory.
 pub(crate) fn open_below(dir: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    open_flags_below(dir, path, OFlags::RDONLY)
+}
+
+/// Opens a file that is there below a directory for appending; never leaves the directory.
+fn append_below(dir: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    open_flags_below(dir, path, OFlags::WRONLY | OFlags::APPEND)
+}
+
+fn open_flags_below(dir: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
     let about = |e: SysError| e.about(path.display().to_string());
     // Signals can end the lookup early, as can a rename elsewhere (fs/namei.c, EAGAIN with RESOLVE_BENEATH).
     for _ in 0..64 {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        match rustix::fs::openat2(dir, path, flags, Mode::empty(), ResolveFlags::BENEATH) {
+        match rustix::fs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH) {
             Ok(fd) => return Ok(fd),
             Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
             Err(e) => return Err(about(failed("openat2")(e))),

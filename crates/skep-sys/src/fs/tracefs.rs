@@ -1,6 +1,6 @@
 //! tracefs: the tracepoints of the kernel.
 
-use super::{detached_mount, is_fs, list_below, magic, mounted, open_dir, read_below};
+use super::{append_below, detached_mount, is_fs, list_below, magic, mounted, open_dir, read_below};
 use crate::error::{Errno, Result, SysError};
 use crate::proc::MountTable;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,6 +56,11 @@ impl TraceFs {
     /// The contents of a file; `path` is relative to the root.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>> {
         read_below(self.root(), path)
+    }
+
+    /// Opens a file that takes definitions (`kprobe_events`) for appending; a write adds to what is there.
+    pub fn append(&self, path: &Path) -> Result<OwnedFd> {
+        append_below(self.root(), path)
     }
 
     /// The categories of events, sorted.

@@ -24,3 +24,12 @@ pub fn kill(pid: u32, signal: Signal) -> Result<()> {
     // SAFETY: numbers only.
     if unsafe { libc::kill(raw, signal.0) } == 0 { Ok(()) } else { Err(about(SysError::last("kill"))) }
 }
+
+/// Waits for an RCU grace period: whatever ran in the kernel when the call began and holds an RCU read lock, as
+/// BPF programs do, is through it when the call returns. `false`: the kernel does not let us wait (it is built
+/// without membarrier(2), or has CPUs without a tick).
+pub fn wait_for_rcu() -> bool {
+    // `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu` (kernel/sched/membarrier.c).
+    // SAFETY: numbers only.
+    unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) == 0 }
+}
