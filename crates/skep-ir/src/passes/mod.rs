@@ -24,6 +24,7 @@ pub mod dce;
 mod edit;
 pub mod fold;
 pub mod inline;
+pub mod loops;
 mod params;
 pub mod promote;
 pub mod simplify_cfg;
@@ -109,6 +110,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "dce", run: Run::Func(dce::run) },
     Pass { name: "simplify_cfg", run: Run::Func(simplify_cfg::run) },
     Pass { name: "cse", run: Run::Func(cse::run) },
+    Pass { name: "loops", run: Run::Module(loops::run) },
 ];
 
 /// The pass of a name.
@@ -134,7 +136,20 @@ pub struct Pipeline<'h> {
 /// Called with the name of a pass that has run and with what it left.
 type Watcher<'h> = &'h mut dyn FnMut(&str, &Module);
 
-const ORDER: &[&str] = &["inline", "promote", "fold", "dce", "simplify_cfg", "cse"];
+const ORDER: &[&str] = &[
+    "inline",
+    "promote",
+    "fold",
+    "dce",
+    "simplify_cfg",
+    "cse",
+    "loops",
+    "promote",
+    "fold",
+    "dce",
+    "simplify_cfg",
+    "cse",
+];
 
 impl<'h> Pipeline<'h> {
     /// Calls `f` with the name of every pass that has run and what it left.
