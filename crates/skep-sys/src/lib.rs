@@ -27,3 +27,4 @@ pub mod ring;
 pub mod shared;
 
 pub use error::{Errno, Result, SysError};
+pub use mapping::page_size;

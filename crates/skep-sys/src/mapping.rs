@@ -177,6 +177,6 @@ impl Drop for Mapping {
 }
 
 /// Size of a memory page.
-pub(crate) fn page_size() -> usize {
+pub fn page_size() -> usize {
     rustix::param::page_size()
 }

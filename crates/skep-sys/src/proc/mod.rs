@@ -23,5 +23,7 @@ pub use process::{
     stat, status, threads,
 };
 pub use symbols::{Resolved, SymbolTable};
-pub use system::{Lockdown, kernel_release, kernel_version, lockdown, sysctl, sysctl_number, version_code};
+pub use system::{
+    Lockdown, kernel_release, kernel_version, lockdown, security_modules, sysctl, sysctl_number, version_code,
+};
 pub use users::Users;

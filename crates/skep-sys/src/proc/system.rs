@@ -69,17 +69,27 @@ impl Lockdown {
 /// The lockdown in force; read from securityfs where it is mounted, else through a mount that nobody else sees.
 /// `None`: it cannot be told, for want of permission.
 pub fn lockdown() -> Option<Lockdown> {
-    let text = match read_text(Path::new("/sys/kernel/security/lockdown")) {
-        Ok(text) => text,
-        Err(_) => match detached_mount("securityfs") {
-            Ok(root) => match read_below(root.as_fd(), Path::new("lockdown")) {
-                Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-                // A kernel without the lockdown module has no such file.
-                Err(e) if e.is_not_found() => return Some(Lockdown::None),
-                Err(_) => return None,
-            },
-            Err(_) => return None,
-        },
-    };
-    Lockdown::parse(&text)
+    match securityfs("lockdown") {
+        Ok(text) => Lockdown::parse(&text),
+        // A kernel without the lockdown module has no such file.
+        Err(e) if e.is_not_found() => Some(Lockdown::None),
+        Err(_) => None,
+    }
+}
+
+/// The security modules that the kernel runs, in their order; `None`: they cannot be told, for want of permission.
+pub fn security_modules() -> Option<Vec<String>> {
+    securityfs("lsm").ok().map(|text| text.trim().split(',').map(str::to_owned).collect())
+}
+
+/// A file of securityfs, where it is mounted or through a mount that nobody else sees.
+fn securityfs(file: &str) -> Result<String> {
+    match read_text(&Path::new("/sys/kernel/security").join(file)) {
+        Ok(text) => Ok(text),
+        Err(_) => {
+            let root = detached_mount("securityfs")?;
+            let bytes = read_below(root.as_fd(), Path::new(file))?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        }
+    }
 }
