@@ -1,6 +1,21 @@
 //! The `skep` command.
+//!
+//! | module | concern |
+//! |---|---|
+//! | `cli` | words on the command line, help |
+//! | `console` | messages on stderr, and what keeps a command from being done |
+//! | `env` | what compilation asks of the live system |
+//! | `trace` | scripts: reading, compiling, listing, dumping |
+#![forbid(unsafe_code)]
 
+mod cli;
+mod console;
 #[allow(dead_code, reason = "the commands that use it follow")]
 mod env;
+mod trace;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(&std::env::args_os().collect::<Vec<_>>())
+}

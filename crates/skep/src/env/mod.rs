@@ -168,3 +168,9 @@ impl Env for LiveEnv<'_> {
         std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
     }
 }
+
+impl Kernel for skep_load::LiveKernel {
+    fn module_btf(&self, module: &str) -> Option<Arc<Btf>> {
+        skep_load::LiveKernel::module_btf(self, module)
+    }
+}
