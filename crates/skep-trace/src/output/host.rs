@@ -23,6 +23,9 @@ pub struct MapError(pub String);
 /// Values of a per-CPU map are those of all possible CPUs one behind the other, each at a multiple of 8 bytes,
 /// as `bpf(2)` reads them.
 pub trait Maps {
+    /// CPUs that there can be, which is how many values an element of a per-CPU map has.
+    fn possible_cpus(&self) -> usize;
+
     /// Calls `each` with the key and the value of every element, in any order.
     ///
     /// # Errors

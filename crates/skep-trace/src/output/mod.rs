@@ -11,8 +11,22 @@
 //!   session: exit, run, read a file, clear a map
 //! ```
 
+mod convert;
+mod elements;
+mod errno;
+mod gfp;
+mod histogram;
 mod host;
+mod json;
+mod map;
+mod messages;
+mod number;
 mod printer;
+mod report;
+mod series;
+mod stack;
+mod time;
+mod values;
 
 pub use host::{Host, KernelSymbol, MapError, Maps, Resolver, Sink, SourceLine, UserSymbol, Zone};
 pub use printer::{Effect, OutputFormat, Printer, Settings, TestResult};
