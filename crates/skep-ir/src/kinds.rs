@@ -90,6 +90,26 @@ impl ProgKind {
         ProgKind::Syscall,
     ];
 
+    /// The result with which a program lets happen what it was asked about, or leaves it to others: for those
+    /// that cannot do their work.
+    #[must_use]
+    pub fn neutral_result(self) -> i64 {
+        match self {
+            // XDP_PASS
+            ProgKind::Xdp => 2,
+            // TCX_NEXT, which is TC_ACT_UNSPEC
+            ProgKind::SchedCls => -1,
+            // What these return is whether to go on.
+            ProgKind::CgroupSkb
+            | ProgKind::CgroupSockAddr
+            | ProgKind::CgroupSock
+            | ProgKind::SockOps
+            | ProgKind::SkLookup
+            | ProgKind::Netfilter => 1,
+            _ => 0,
+        }
+    }
+
     /// Facts about the kind.
     #[must_use]
     pub fn info(self) -> KindInfo {

@@ -68,7 +68,10 @@ fn check_passes(bytes: &[u8], features: &str) {
         return;
     }
     assert!(before.0.is_ok(), "{:?}\n{}", before.0, print(&original, Locations::Hide));
-    let mut context = Context::new(&kernel, Options::default());
+    // Small limits, so that slots have to leave the stack.
+    let (stack_object_limit, stack_budget) = [(128, 384), (32, 100), (4, 40)][bytes.len() % 3];
+    let options = Options { stack_object_limit, stack_budget, ..Options::default() };
+    let mut context = Context::new(&kernel, options);
     let mut module = original.clone();
     for pass in PASSES {
         pass.run(&mut module, &mut context);

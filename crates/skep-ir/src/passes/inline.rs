@@ -1,4 +1,5 @@
-//! Copies functions into their callers: those that ask for it, and static ones that are called at one place.
+//! Copies functions into their callers: those that ask for it, and static ones that are called at one place or
+//! need more memory than there is on the stack: only programs can get at scratch memory.
 
 use super::Context;
 use super::edit::copy_call;
@@ -31,9 +32,13 @@ pub fn run(module: &mut Module, context: &mut Context<'_>) {
             uses[callee] += 1;
         }
     }
+    let mut large: SecondaryMap<FuncId, bool> = SecondaryMap::new();
     for id in order {
         let mut func = std::mem::replace(&mut module.funcs[id], Func::placeholder());
-        let size = inline_calls(&mut func, module, &uses);
+        let size = inline_calls(&mut func, module, &uses, &large);
+        large[id] =
+            func.slots.values().any(|slot| super::place::is_large(slot, context.options.stack_object_limit))
+                || callees(&func).any(|callee| large[callee]);
         if size > MAX_INSTS {
             let message =
                 format!("{} has {size} instructions with what it calls; {MAX_INSTS} are possible", func.name);
@@ -46,10 +51,15 @@ pub fn run(module: &mut Module, context: &mut Context<'_>) {
 }
 
 /// Copies what is called and returns how many instructions there are then; does nothing if they are too many.
-fn inline_calls(func: &mut Func, module: &Module, uses: &SecondaryMap<FuncId, u32>) -> usize {
+fn inline_calls(
+    func: &mut Func,
+    module: &Module,
+    uses: &SecondaryMap<FuncId, u32>,
+    large: &SecondaryMap<FuncId, bool>,
+) -> usize {
     let wanted = |id: FuncId| match module.funcs[id].linkage {
         Linkage::Inline => true,
-        Linkage::Static => uses[id] == 1,
+        Linkage::Static => uses[id] == 1 || large[id],
         Linkage::Entry | Linkage::Global | Linkage::Closure => false,
     };
     let is_wanted = |kind: &InstKind| matches!(kind, InstKind::Call(id, _) if wanted(*id));

@@ -26,6 +26,7 @@ pub mod fold;
 pub mod inline;
 pub mod loops;
 mod params;
+pub mod place;
 pub mod promote;
 pub mod simplify_cfg;
 
@@ -110,6 +111,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "dce", run: Run::Func(dce::run) },
     Pass { name: "simplify_cfg", run: Run::Func(simplify_cfg::run) },
     Pass { name: "cse", run: Run::Func(cse::run) },
+    Pass { name: "place", run: Run::Module(place::run) },
     Pass { name: "loops", run: Run::Module(loops::run) },
 ];
 
@@ -143,6 +145,7 @@ const ORDER: &[&str] = &[
     "dce",
     "simplify_cfg",
     "cse",
+    "place",
     "loops",
     "promote",
     "fold",
