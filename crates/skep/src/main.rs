@@ -5,6 +5,7 @@
 //! | `cli` | words on the command line, help |
 //! | `console` | messages on stderr, and what keeps a command from being done |
 //! | `env` | what compilation asks of the live system |
+//! | `symbols` | names of addresses, contents of programs |
 //! | `trace` | scripts: reading, compiling, listing, dumping |
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,8 @@ mod cli;
 mod console;
 #[allow(dead_code, reason = "the commands that use it follow")]
 mod env;
+#[allow(dead_code, reason = "the commands that use it follow")]
+mod symbols;
 mod trace;
 
 use std::process::ExitCode;

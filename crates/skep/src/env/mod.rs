@@ -3,13 +3,18 @@
 //! Every answer is found when it is first asked for and kept: a script that names no tracepoint never opens
 //! tracefs, one that names no kernel symbol never reads kallsyms.
 
+mod binary;
 mod cgroups;
 mod find;
 mod functions;
 mod glob;
 mod ld_cache;
 mod source;
+#[cfg(test)]
+mod tests;
 
+use crate::symbols::debug_file;
+use binary::Binary;
 use skep_btf::Btf;
 use skep_ir::kernel::Arch;
 use skep_ir::{Feature, KernelInfo};
@@ -28,6 +33,9 @@ pub(crate) trait Kernel: KernelInfo {
     fn module_btf(&self, module: &str) -> Option<Arc<Btf>>;
 }
 
+/// What opening a program came to.
+type Opened = Result<Arc<dyn UserBinary>, BinaryError>;
+
 /// The running system. Not for sharing between threads: compilation asks from one.
 pub(crate) struct LiveEnv<'k> {
     kernel: &'k dyn Kernel,
@@ -35,6 +43,8 @@ pub(crate) struct LiveEnv<'k> {
     tracepoints: OnceCell<Vec<(String, String)>>,
     symbols: RefCell<HashMap<String, Option<u64>>>,
     functions: OnceCell<Vec<(String, String)>>,
+    binaries: RefCell<HashMap<(String, Option<u32>), Opened>>,
+    debug_folders: Vec<PathBuf>,
     /// A list of functions that can be probed, given instead of the kernel's.
     traceable: Option<PathBuf>,
 }
@@ -48,6 +58,8 @@ impl<'k> LiveEnv<'k> {
             tracepoints: OnceCell::new(),
             symbols: RefCell::default(),
             functions: OnceCell::new(),
+            binaries: RefCell::default(),
+            debug_folders: vec![PathBuf::from(debug_file::USUAL)],
             traceable: None,
         }
     }
@@ -55,6 +67,12 @@ impl<'k> LiveEnv<'k> {
     /// Takes the functions that can be probed from a file with a name, and perhaps a `[module]`, in each line.
     pub(crate) fn with_traceable_functions(mut self, path: PathBuf) -> Self {
         self.traceable = Some(path);
+        self
+    }
+
+    /// Looks for separate debug files in these folders instead of the usual one.
+    pub(crate) fn with_debug_folders(mut self, folders: Vec<PathBuf>) -> Self {
+        self.debug_folders = folders;
         self
     }
 
@@ -132,8 +150,14 @@ impl Env for LiveEnv<'_> {
         find::binaries(target, pid)
     }
 
-    fn binary(&self, path: &str, _pid: Option<u32>) -> Result<Arc<dyn UserBinary>, BinaryError> {
-        Err(BinaryError::Io(format!("{path}: programs cannot be read yet")))
+    fn binary(&self, path: &str, pid: Option<u32>) -> Result<Arc<dyn UserBinary>, BinaryError> {
+        let mut known = self.binaries.borrow_mut();
+        let binary = known.entry((path.to_owned(), pid)).or_insert_with(|| {
+            let binary = Binary::open(path, pid, &self.debug_folders)?;
+            #[allow(clippy::arc_with_non_send_sync, reason = "the interface shares binaries by Arc")]
+            Ok(Arc::new(binary))
+        });
+        binary.clone()
     }
 
     fn pid_namespace(&self) -> PidNamespace {

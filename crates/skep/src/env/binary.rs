@@ -1,0 +1,186 @@
+//! Programs and libraries that probes attach to.
+
+use crate::symbols::addresses::AddressTable;
+use crate::symbols::elf::{Elf, ElfError};
+use crate::symbols::source::Source;
+use crate::symbols::symtab::{SymbolKind, Symtab, Which};
+use crate::symbols::{debug_file, demangle, open, usdt};
+use skep_btf::Btf;
+use skep_trace::env::{BinaryError, UsdtNote, UserBinary, UserSymbol};
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// A function whose size is unknown is decoded this far.
+const LONGEST_FUNCTION: u64 = 1 << 20;
+
+/// A program, read as far as it was asked about.
+pub(super) struct Binary {
+    path: String,
+    elf: Elf,
+    debug_folders: Vec<PathBuf>,
+    debug: OnceCell<Option<Elf>>,
+    functions: OnceCell<Vec<UserSymbol>>,
+    addresses: OnceCell<AddressTable>,
+    variables: OnceCell<HashMap<String, (u64, u64)>>,
+    usdt: OnceCell<Vec<UsdtNote>>,
+}
+
+impl Binary {
+    /// Opens a program, as a process sees it if one is given, and reads its headers.
+    pub(super) fn open(path: &str, pid: Option<u32>, folders: &[PathBuf]) -> Result<Binary, BinaryError> {
+        let (file, place) = open::open(Path::new(path), pid).map_err(|e| match e.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => BinaryError::Missing,
+            ErrorKind::InvalidInput => BinaryError::NotElf(e.to_string()),
+            _ => BinaryError::Io(e.to_string().split(" (os error").next().unwrap_or_default().to_owned()),
+        })?;
+        let source = Source::file(file).map_err(|e| BinaryError::Io(e.to_string()))?;
+        let elf = Elf::open(source).map_err(|e| match e {
+            ElfError::NotElf(what) => BinaryError::NotElf(what),
+            ElfError::Io(why) => BinaryError::Io(why),
+        })?;
+        if !elf.is_native() {
+            return Err(BinaryError::NotElf(format!("a program for {}", elf.machine_name())));
+        }
+        if !elf.is_program {
+            return Err(BinaryError::NotElf("an object file or a memory image".into()));
+        }
+        Ok(Binary {
+            path: place.to_string_lossy().into_owned(),
+            elf,
+            debug_folders: folders.to_vec(),
+            debug: OnceCell::new(),
+            functions: OnceCell::new(),
+            addresses: OnceCell::new(),
+            variables: OnceCell::new(),
+            usdt: OnceCell::new(),
+        })
+    }
+
+    fn debug(&self) -> Option<&Elf> {
+        let find = || debug_file::find(&self.elf, Path::new(&self.path), &self.debug_folders);
+        self.debug.get_or_init(find).as_ref()
+    }
+
+    /// Symbol tables, those with more symbols first.
+    fn tables(&self) -> impl Iterator<Item = Symtab> {
+        let own = Symtab::read(&self.elf, Which::All);
+        let all = own.or_else(|| Symtab::read(self.debug()?, Which::All));
+        all.into_iter().chain(Symtab::read(&self.elf, Which::Dynamic))
+    }
+
+    fn read_functions(&self) -> Vec<UserSymbol> {
+        let mut functions = Vec::new();
+        for table in self.tables() {
+            let code = table.iter().filter(|s| matches!(s.kind, SymbolKind::Function | SymbolKind::Indirect));
+            functions.extend(code.filter_map(|s| {
+                let symbol = UserSymbol {
+                    name: s.name.to_owned(),
+                    demangled: None,
+                    offset: self.elf.file_offset(s.address)?,
+                    address: s.address,
+                    size: s.size,
+                };
+                Some((s.hidden, symbol))
+            }));
+        }
+        functions.sort_unstable_by(|(a_hidden, a), (b_hidden, b)| {
+            (&a.name, a_hidden, a.address).cmp(&(&b.name, b_hidden, b.address))
+        });
+        // Old versions of a function have its name as well; they come after those that are linked with today.
+        functions.dedup_by(|(hidden, a), (_, b)| a.name == b.name && (*hidden || a.address == b.address));
+        let name = |(_, symbol): (bool, UserSymbol)| UserSymbol {
+            demangled: demangle::demangle(&symbol.name),
+            ..symbol
+        };
+        functions.into_iter().map(name).collect()
+    }
+
+    fn read_variables(&self) -> HashMap<String, (u64, u64)> {
+        let mut variables = HashMap::new();
+        for table in self.tables() {
+            for symbol in table.iter().filter(|s| s.kind == SymbolKind::Data) {
+                variables.entry(symbol.name.to_owned()).or_insert((symbol.address, symbol.size));
+            }
+        }
+        variables
+    }
+}
+
+impl UserBinary for Binary {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn functions(&self) -> &[UserSymbol] {
+        self.functions.get_or_init(|| self.read_functions())
+    }
+
+    fn variable(&self, name: &str) -> Option<(u64, u64)> {
+        self.variables.get_or_init(|| self.read_variables()).get(name).copied()
+    }
+
+    fn is_stripped(&self) -> bool {
+        let has_table = |elf: &Elf| elf.sections.iter().any(|s| s.kind == object::elf::SHT_SYMTAB.0);
+        !has_table(&self.elf) && !self.debug().is_some_and(has_table)
+    }
+
+    fn file_offset(&self, address: u64) -> Option<u64> {
+        self.elf.file_offset(address)
+    }
+
+    fn address_of(&self, offset: u64) -> Option<u64> {
+        self.elf.address_of(offset)
+    }
+
+    fn is_instruction_start(&self, address: u64) -> Option<bool> {
+        if cfg!(target_arch = "aarch64") {
+            return Some(address.is_multiple_of(4));
+        }
+        let table = self.addresses.get_or_init(|| AddressTable::new(&self.elf, self.debug()));
+        let function = table.resolve(address)?;
+        let size = if function.size == 0 { LONGEST_FUNCTION } else { function.size };
+        let code = self.elf.bytes_at(function.start, size)?;
+        begins_at(&code, address - function.start)
+    }
+
+    fn line_addresses(&self, _file: &str, _line: u32, _column: Option<u32>) -> Option<Vec<u64>> {
+        None
+    }
+
+    fn usdt(&self) -> &[UsdtNote] {
+        self.usdt.get_or_init(|| usdt::probes(&self.elf))
+    }
+
+    fn types(&self) -> Option<&Btf> {
+        None
+    }
+}
+
+/// Whether an instruction begins at an offset of 64-bit x86 code; `None` if the code before it cannot be read.
+fn begins_at(code: &[u8], offset: u64) -> Option<bool> {
+    let mut decoder = iced_x86::Decoder::with_ip(64, code, 0, iced_x86::DecoderOptions::NONE);
+    while decoder.ip() < offset {
+        if !decoder.can_decode() || decoder.decode().is_invalid() {
+            return None;
+        }
+    }
+    Some(decoder.ip() == offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::begins_at;
+
+    #[test]
+    fn instructions() {
+        // push %rbp; mov %rsp,%rbp; sub $0x10,%rsp; ret
+        let code = [0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xc3];
+        let starts: Vec<u64> = (0..9).filter(|at| begins_at(&code, *at) == Some(true)).collect();
+        assert_eq!(starts, [0, 1, 4, 8]);
+        assert_eq!(begins_at(&code, 2), Some(false));
+        assert_eq!(begins_at(&code, 20), None);
+        assert_eq!(begins_at(&[0x06, 0x90], 1), None, "no instruction of 64-bit code");
+    }
+}

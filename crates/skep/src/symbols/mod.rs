@@ -1,0 +1,13 @@
+//! Symbols: what addresses of the kernel and of processes are called, and where programs keep their names.
+
+pub(crate) mod addresses;
+pub(crate) mod debug_file;
+pub(crate) mod demangle;
+pub(crate) mod elf;
+pub(crate) mod open;
+pub(crate) mod source;
+pub(crate) mod symtab;
+pub(crate) mod usdt;
+
+#[cfg(test)]
+pub(crate) mod testing;
