@@ -12,6 +12,9 @@ use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 use skep_asm::{Reg, RegSet};
 
+/// How much more a register with checked bounds is worth than another one.
+const BOUNDED: f64 = 1000.0;
+
 /// The register of each virtual register; `None` where it is never live.
 pub(super) type Assignment = SecondaryMap<VReg, Option<Reg>>;
 
@@ -157,7 +160,10 @@ fn scan(mf: &MFunc, live: &Liveness, hints: &Hints) -> Result<Assignment, Vec<VR
             continue;
         }
         // Evict what is worth least: the holders of one register, or this interval itself.
-        let worth = |x: VReg| weight(&live.intervals[x], mf.vregs[x]);
+        let worth = |x: VReg| {
+            let bounded = if mf.bounded[x] { BOUNDED } else { 1.0 };
+            bounded * weight(&live.intervals[x], mf.vregs[x])
+        };
         let victim = CALLER_SAVED_FIRST
             .into_iter()
             .filter(|&r| allowed(r))

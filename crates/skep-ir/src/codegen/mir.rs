@@ -3,7 +3,7 @@
 
 use crate::module::{FuncId, MapId};
 use crate::source::Loc;
-use cranelift_entity::{PrimaryMap, entity_impl};
+use cranelift_entity::{PrimaryMap, SecondaryMap, entity_impl};
 use skep_asm::{AluOp, AtomicOp, Cond, Size, SwapBits, Width};
 
 /// A virtual register.
@@ -207,6 +207,8 @@ pub(super) struct MFunc {
     pub(super) objects: PrimaryMap<Object, ObjectData>,
     /// Whether a register was made by spilling: it lives for one instruction and must get a register.
     pub(super) vregs: PrimaryMap<VReg, bool>,
+    /// Registers whose bounds the verifier has to know: the last to be spilled.
+    pub(super) bounded: SecondaryMap<VReg, bool>,
     /// Functions that it calls or passes on, in order of first use.
     pub(super) callees: Vec<FuncId>,
 }

@@ -28,6 +28,7 @@ pub mod loops;
 mod params;
 pub mod place;
 pub mod promote;
+pub mod refine;
 pub mod simplify_cfg;
 
 use crate::diag::{Diagnostic, has_errors};
@@ -113,6 +114,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "cse", run: Run::Func(cse::run) },
     Pass { name: "place", run: Run::Module(place::run) },
     Pass { name: "loops", run: Run::Module(loops::run) },
+    Pass { name: "refine", run: Run::Func(refine::run) },
 ];
 
 /// The pass of a name.
@@ -138,20 +140,14 @@ pub struct Pipeline<'h> {
 /// Called with the name of a pass that has run and with what it left.
 type Watcher<'h> = &'h mut dyn FnMut(&str, &Module);
 
+#[rustfmt::skip]
 const ORDER: &[&str] = &[
-    "inline",
-    "promote",
-    "fold",
-    "dce",
-    "simplify_cfg",
-    "cse",
-    "place",
-    "loops",
-    "promote",
-    "fold",
-    "dce",
-    "simplify_cfg",
-    "cse",
+    "inline", "promote", "fold", "dce", "simplify_cfg", "cse",
+    "expand", "place", "loops",
+    "promote", "fold", "dce", "simplify_cfg", "cse",
+    "lower",
+    "promote", "fold", "simplify_cfg", "cse", "dce",
+    "refine",
 ];
 
 impl<'h> Pipeline<'h> {

@@ -13,7 +13,7 @@ mod uses;
 use super::globals::GlobalPlace;
 use super::mir::{Base, Callee, Cheap, MBlock, MFunc, MInst, MKind, Object, ObjectData, Opd, Src, VReg};
 use crate::func::{Block, Def, Func, Inst, Slot, Value};
-use crate::inst::InstKind;
+use crate::inst::{Fact, InstKind};
 use crate::module::{FuncId, GlobalId};
 use crate::source::Loc;
 use crate::types::{PtrClass, Ty};
@@ -210,13 +210,19 @@ impl Isel<'_> {
             // Names of other values, and what is made where it is used.
             I::Const(_)
             | I::Null
-            | I::Refine(..)
+            | I::Refine(_, Fact::NonNull | Fact::PacketRange(_))
             | I::Zext(_)
             | I::PtrToInt(_)
             | I::IntToPtr(_)
             | I::SlotAddr(_)
             | I::GlobalAddr(_)
             | I::MapRef(_) => {}
+            I::Refine(value, Fact::Unsigned(..) | Fact::Signed(..)) => {
+                if self.cheap(*value).is_none() {
+                    let reg = self.own_reg(self.root(*value));
+                    self.mf.bounded[reg] = true;
+                }
+            }
             I::FuncRef(callee) => self.add_callee(*callee),
             I::PtrAdd(ptr, off, index) => self.ptr_add(inst, *ptr, *off, *index),
             I::Bin(op, a, b) => self.bin(inst, *op, *a, *b),

@@ -14,20 +14,27 @@ use super::groups::{Groups, is_frame};
 use super::{Areas, LEVELS, class};
 use crate::cfg::Cfg;
 use crate::diag::{Diagnostic, Severity};
-use crate::func::{Block, Func, Linkage, Storage, Value};
+use crate::func::{Block, Func, Linkage, Slot, Storage, Value};
 use crate::inst::{AtomicOp, CmpOp, Fact, InstKind, Ledger, Target};
-use crate::kinds::ProgKind;
 use crate::module::{FuncId, MapId, Module};
 use crate::passes::Context;
 use crate::source::Loc;
 use crate::types::{PtrClass, PtrTy, Ty};
 use cranelift_entity::SecondaryMap;
 
+/// What is to be known of a program where it gives up.
+struct Program {
+    /// Its row in the ledger; where programs share a function, that of the first.
+    row: u32,
+    ledger: MapId,
+    neutral_result: i64,
+}
+
 /// Moves the slots that are to move.
 pub(super) fn rewrite(
     module: &mut Module,
     context: &mut Context<'_>,
-    scratch: MapId,
+    (scratch, ledger): (MapId, MapId),
     order: &[FuncId],
     groups: &mut Groups,
     areas: &Areas,
@@ -48,8 +55,12 @@ pub(super) fn rewrite(
         if !areas.needs[id] && !has_moved_values(&module.funcs[id], id, groups) {
             continue;
         }
-        let kind = module.progs.iter().find(|p| p.func == id).map(|p| p.kind);
-        let ledger = module.ledger.is_some();
+        let row = module.progs.iter().position(|p| p.func == id);
+        let program = Program {
+            row: row.unwrap_or(0) as u32,
+            ledger,
+            neutral_result: row.map_or(0, |row| module.progs[row].kind.neutral_result()),
+        };
         let func = &mut module.funcs[id];
         retype(func, id, groups, scratch);
         if !areas.needs[id] {
@@ -71,7 +82,7 @@ pub(super) fn rewrite(
                     context.diagnostics.push(Diagnostic::new(Severity::Error, loc.or(func.loc), message));
                     return;
                 }
-                claim(func, scratch, &areas.needs, kind, ledger)
+                claim(func, scratch, &areas.needs, &program)
             }
         };
         point_into(func, id, base, areas);
@@ -130,13 +141,7 @@ fn point_into(func: &mut Func, id: FuncId, base: Value, areas: &Areas) {
 
 /// Claims a level in the last block that leads to all its uses and is in no loop, and gives it back on every
 /// way out. The result is its address.
-fn claim(
-    func: &mut Func,
-    scratch: MapId,
-    needs: &SecondaryMap<FuncId, bool>,
-    kind: Option<ProgKind>,
-    ledger: bool,
-) -> Value {
+fn claim(func: &mut Func, scratch: MapId, needs: &SecondaryMap<FuncId, bool>, program: &Program) -> Value {
     func.drop_unreachable();
     let cfg = Cfg::new(func);
     let is_use = |func: &Func, block: Block, at: usize| {
@@ -194,7 +199,8 @@ fn claim(
     new.insert(1, got);
     func.layout.splice(after..after, new);
     func.layout.push(lost);
-    give_up(func, lost, kind, ledger, loc);
+    let ends = give_up(func, lost, key, program, loc);
+    func.layout.extend(ends);
     give_back(func, got, base);
     base
 }
@@ -203,7 +209,7 @@ fn claim(
 fn try_level(
     func: &mut Func,
     (block, found, next, lost, got): (Block, Block, Block, Block, Block),
-    key: crate::func::Slot,
+    key: Slot,
     level: u32,
     scratch: MapId,
     loc: Option<Loc>,
@@ -227,18 +233,30 @@ fn try_level(
 }
 
 /// The event is lost: it is counted, and the program does as if it were not there.
-fn give_up(func: &mut Func, lost: Block, kind: Option<ProgKind>, ledger: bool, loc: Option<Loc>) {
-    func.blocks[lost].cold = true;
-    if ledger {
-        // Seen is what was delivered and what was lost.
-        func.append(lost, InstKind::Count(Ledger::Seen), None, loc);
-        func.append(lost, InstKind::Count(Ledger::LostScratch), None, loc);
+fn give_up(func: &mut Func, lost: Block, key: Slot, program: &Program, loc: Option<Loc>) -> [Block; 2] {
+    let (row, end) = (func.new_block(), func.new_block());
+    let class = PtrClass::MapValue(program.ledger);
+    let key = func.append_value(lost, InstKind::SlotAddr(key), Ty::ptr(PtrClass::Frame), loc);
+    let number = func.append_value(lost, InstKind::Const(i64::from(program.row)), Ty::I32, loc);
+    func.append(lost, InstKind::Store { ptr: key, off: 0, val: number }, None, loc);
+    let lookup = InstKind::MapLookup { map: program.ledger, key };
+    let found = func.append_value(lost, lookup, Ty::nullable(class), loc);
+    let null = func.append_value(lost, InstKind::IsNull(found), Ty::I1, loc);
+    func.append(lost, InstKind::CondBr { cond: null, then: end.into(), other: row.into() }, None, loc);
+    let ptr = func.append_value(row, InstKind::Refine(found, Fact::NonNull), Ty::ptr(class), loc);
+    let val = func.append_value(row, InstKind::Const(1), Ty::I64, loc);
+    // Seen is what was delivered and what was lost.
+    for counter in [Ledger::Seen, Ledger::LostScratch] {
+        let add = InstKind::Atomic { op: AtomicOp::Add, ptr, off: 8 * counter as i32, val };
+        func.append(row, add, None, loc);
     }
-    let value = func.ret.map(|ty| {
-        let neutral = kind.map_or(0, ProgKind::neutral_result);
-        func.append_value(lost, InstKind::Const(neutral), ty, loc)
-    });
-    func.append(lost, InstKind::Ret(value), None, loc);
+    func.append(row, InstKind::Br(end.into()), None, loc);
+    let value = func.ret.map(|ty| func.append_value(end, InstKind::Const(program.neutral_result), ty, loc));
+    func.append(end, InstKind::Ret(value), None, loc);
+    for block in [lost, row, end] {
+        func.blocks[block].cold = true;
+    }
+    [row, end]
 }
 
 /// Gives the level back before every return that `got` dominates and on every edge to a block that it does

@@ -18,7 +18,7 @@ use super::Context;
 use crate::call_graph::{callees, callees_first};
 use crate::diag::{Diagnostic, Severity};
 use crate::func::{Func, Linkage, Slot, SlotData, Storage};
-use crate::inst::InstKind;
+use crate::inst::{InstKind, Ledger};
 use crate::kernel::Feature;
 use crate::module::{FuncId, Map, MapId, MapKind, Module};
 use cranelift_entity::SecondaryMap;
@@ -68,19 +68,29 @@ pub fn run(module: &mut Module, context: &mut Context<'_>) {
         context.diagnostics.push(Diagnostic::new(Severity::Error, loc, message));
         return;
     }
-    let scratch = module.maps.push(scratch_map(size));
-    claim::rewrite(module, context, scratch, &order, &mut groups, &areas);
+    let ledger = match module.ledger {
+        Some(ledger) => ledger,
+        None => module.maps.push(new_ledger(module.progs.len() as u32)),
+    };
+    module.ledger = Some(ledger);
+    let scratch = module.maps.push(per_cpu_array("scratch", size, LEVELS));
+    claim::rewrite(module, context, (scratch, ledger), &order, &mut groups, &areas);
 }
 
-fn scratch_map(size: u32) -> Map {
+/// Where lost events are counted, if the front end has not made it: see [`Ledger`].
+fn new_ledger(programs: u32) -> Map {
+    per_cpu_array("ledger", 8 * Ledger::COLUMNS, programs.max(1))
+}
+
+fn per_cpu_array(name: &str, value_size: u32, max_entries: u32) -> Map {
     Map {
-        name: "scratch".to_owned(),
+        name: name.to_owned(),
         kind: MapKind::PercpuArray,
         key: None,
         value: None,
         key_size: 4,
-        value_size: size.next_multiple_of(WORD),
-        max_entries: LEVELS,
+        value_size: value_size.next_multiple_of(WORD),
+        max_entries,
         flags: 0,
         inner: None,
         contents: Vec::new(),
