@@ -30,7 +30,9 @@ Runs the benchmarks whose names contain one of the NAMEs, or all, and prints lea
 
 startup/*  scripts that end at once: wall time, CPU time and peak memory with children
 compile/*  time of each stage of the compiler, of commands that know --timing FILE
-event/*    what a traced getppid(2) costs more than an untraced one, and the CPU time of the whole tracer
+probes/*   scripts with many probes, from start to end
+event/*    what a traced getppid(2) costs more than an untraced one and than one with an empty probe, and the CPU
+           time of the whole tracer
 
 Exit code: 1 when a benchmark of COMMAND failed.";
 

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Set in the environment, it makes a tracer print a line of the same name when its probes are attached.
 const NOTICE: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 
+/// Rounds of scripts with many probes, which the peer takes half a minute for.
+const PROBE_RUNS: u32 = 2;
+
 /// For anything that should take a second or two.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -18,12 +21,41 @@ const STARTUP: &[(&str, &str)] = &[
     ("empty", "BEGIN { exit(); }"),
     ("one tracepoint", "BEGIN { exit(); } tracepoint:syscalls:sys_enter_getppid { @[comm] = count(); }"),
     ("kernel types", "BEGIN { printf(\"%d\\n\", ((struct task_struct *)curtask)->parent->pid); exit(); }"),
+    (
+        "three histograms",
+        "BEGIN { exit(); } \
+         tracepoint:syscalls:sys_exit_read /args.ret > 0/ { @read = hist(args.ret); } \
+         tracepoint:syscalls:sys_exit_write /args.ret > 0/ { @written[comm] = hist(args.ret); } \
+         tracepoint:syscalls:sys_exit_openat { @opened = lhist(args.ret, 0, 100, 10); }",
+    ),
     ("all system calls", "BEGIN { exit(); } tracepoint:syscalls:sys_enter_* { @[probe] = count(); }"),
 ];
 
+/// How many probes stand in one script, each with code of its own: costs must grow no faster than these.
+const PROBES: &[usize] = &[125, 250, 500, 1000];
+
+/// A script of about a hundred lines with something of everything, for the compiler's stages.
+fn long_script() -> String {
+    let mut script = String::from("BEGIN { printf(\"%s\\n\", \"start\"); exit(); }\n");
+    for (n, call) in ["openat", "read", "write", "close", "mmap", "futex"].iter().enumerate() {
+        let lines = format!(
+            "tracepoint:syscalls:sys_enter_{call}\n/pid != {n}/\n{{\n    $now = nsecs;\n    @start{n}[tid] = $now;\n    \
+             @calls[comm, {n}] = count();\n}}\n\
+             tracepoint:syscalls:sys_exit_{call}\n/@start{n}[tid]/\n{{\n    $took = nsecs - @start{n}[tid];\n    \
+             if ($took > 1000000) {{\n        printf(\"%s %d %d\\n\", comm, pid, $took / 1000);\n    }}\n    \
+             @us[probe] = hist($took / 1000);\n    @total += $took;\n    delete(@start{n}, tid);\n}}\n"
+        );
+        script += &lines;
+    }
+    script
+}
+
+/// The body of a probe that does nothing.
+const EMPTY: &str = "{ }";
+
 /// What a probe does with each event.
 const EVENTS: &[(&str, &str)] = &[
-    ("empty", "{ }"),
+    ("empty", EMPTY),
     ("count", "{ @ = count(); }"),
     ("count by comm", "{ @[comm] = count(); }"),
     ("hist", "{ @ = hist(nsecs); }"),
@@ -39,8 +71,9 @@ pub(crate) struct Benchmark {
 
 enum Kind {
     Startup(&'static str),
-    Compile(&'static str),
+    Compile(String),
     Event(&'static str),
+    Probes(usize),
 }
 
 /// One line of the table: what, in which unit, and the cells.
@@ -54,19 +87,22 @@ pub(crate) struct Row {
 pub(crate) fn all() -> Vec<Benchmark> {
     let startup =
         STARTUP.iter().map(|(n, s)| Benchmark { name: format!("startup/{n}"), kind: Kind::Startup(s) });
-    let compile =
-        STARTUP.iter().map(|(n, s)| Benchmark { name: format!("compile/{n}"), kind: Kind::Compile(s) });
+    let hundred = std::iter::once(("hundred lines", long_script()));
+    let compile = STARTUP.iter().map(|(n, s)| (*n, (*s).to_owned())).chain(hundred);
+    let compile = compile.map(|(n, s)| Benchmark { name: format!("compile/{n}"), kind: Kind::Compile(s) });
+    let probes = PROBES.iter().map(|n| Benchmark { name: format!("probes/{n}"), kind: Kind::Probes(*n) });
     let events = EVENTS.iter().map(|(n, s)| Benchmark { name: format!("event/{n}"), kind: Kind::Event(s) });
-    startup.chain(compile).chain(events).collect()
+    startup.chain(compile).chain(probes).chain(events).collect()
 }
 
 impl Benchmark {
     pub(crate) fn run(&self, subjects: &[Subject], settings: &Settings) -> Result<Vec<Row>> {
         let folder = Folder::new()?;
-        let rows = match self.kind {
-            Kind::Startup(script) => self.startup(script, subjects, settings, &folder),
+        let rows = match &self.kind {
+            Kind::Startup(script) => self.startup(&["-e", script], settings.runs, subjects, &folder),
             Kind::Compile(script) => self.compile(script, subjects, settings, &folder),
             Kind::Event(action) => self.event(action, subjects, settings, &folder)?,
+            Kind::Probes(number) => self.probes(*number, subjects, &folder)?,
         };
         Ok(rows)
     }
@@ -76,14 +112,18 @@ impl Benchmark {
         Row { what, unit, cells }
     }
 
+    fn is_empty_probe(&self) -> bool {
+        matches!(self.kind, Kind::Event(EMPTY))
+    }
+
     /// The subjects take turns, so that a machine that gets slower or faster meanwhile does so for all.
-    fn startup(&self, script: &str, subjects: &[Subject], settings: &Settings, folder: &Folder) -> Vec<Row> {
+    fn startup(&self, words: &[&str], runs: u32, subjects: &[Subject], folder: &Folder) -> Vec<Row> {
         let mut samples: Vec<Result<Vec<_>>> = subjects.iter().map(|_| Ok(Vec::new())).collect();
         // The first round fills caches and is thrown away.
-        for round in 0..=settings.runs {
+        for round in 0..=runs {
             for (subject, samples) in subjects.iter().zip(&mut samples) {
                 let Ok(taken) = samples else { continue };
-                match once(subject.command().args(["-e", script]), &folder.0, LIMIT) {
+                match once(subject.command().args(words), &folder.0, LIMIT) {
                     Ok(sample) if round > 0 => taken.push(sample),
                     Ok(_) => {}
                     Err(e) => *samples = Err(e),
@@ -102,6 +142,24 @@ impl Benchmark {
             self.row("CPU", "ms", cells(|s| s.cpu.as_secs_f64() * 1e3)),
             self.row("memory", "MiB", cells(|s| s.peak_memory as f64 / f64::from(1 << 20))),
         ]
+    }
+
+    /// From the start of a script with many probes to its end, attaching and detaching included.
+    fn probes(&self, number: usize, subjects: &[Subject], folder: &Folder) -> Result<Vec<Row>> {
+        let listed = crate::process::output(subjects[0].command().args(["-l", "tracepoint:*"]))?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let names: Vec<&str> = listed.lines().take(number).collect();
+        if names.len() < number {
+            bail!("this kernel has {} tracepoints", names.len());
+        }
+        let mut script = String::from("BEGIN { exit(); }\n");
+        for (n, name) in names.iter().enumerate() {
+            script += &format!("{name} {{ @calls[{n}, comm] = count(); }}\n");
+        }
+        let file = folder.0.join("probes.bt");
+        std::fs::write(&file, script).context("cannot write the script")?;
+        let file = file.display().to_string();
+        Ok(self.startup(&[file.as_str()], PROBE_RUNS, subjects, folder))
     }
 
     /// A subject that knows `--timing FILE` writes `{"stages": [{"name": "parse", "ns": 1}, ...]}` there.
@@ -149,16 +207,21 @@ impl Benchmark {
         settings: &Settings,
         folder: &Folder,
     ) -> Result<Vec<Row>> {
-        let script = format!("tracepoint:syscalls:sys_enter_getppid {action}");
+        let script = |action: &str| format!("tracepoint:syscalls:sys_enter_getppid {action}");
         let mut traced: Vec<Result<Vec<Traced>>> = subjects.iter().map(|_| Ok(Vec::new())).collect();
+        let mut empty: Vec<Result<Vec<Traced>>> = subjects.iter().map(|_| Ok(Vec::new())).collect();
         let mut untraced = Vec::new();
         for _ in 0..settings.runs {
             untraced.push(load(settings)?);
-            for (subject, taken) in subjects.iter().zip(&mut traced) {
-                let Ok(list) = taken else { continue };
-                match trace(subject, &script, settings, folder) {
-                    Ok(sample) => list.push(sample),
-                    Err(e) => *taken = Err(e),
+            for (column, subject) in subjects.iter().enumerate() {
+                // What an empty probe costs is measured beside each of the others, except itself.
+                let beside = (!self.is_empty_probe()).then_some((&mut empty[column], EMPTY));
+                for (taken, action) in beside.into_iter().chain([(&mut traced[column], action)]) {
+                    let Ok(list) = taken else { continue };
+                    match trace(subject, &script(action), settings, folder) {
+                        Ok(sample) => list.push(sample),
+                        Err(e) => *taken = Err(e),
+                    }
                 }
             }
         }
@@ -171,10 +234,18 @@ impl Benchmark {
             traced.iter().map(cell).collect::<Vec<_>>()
         };
         // Of the quickest calls each: noise only ever adds.
-        let mut rows = vec![
-            self.row("", "ns", cells(&|t| t.ns - base.min)),
-            self.row("tracer CPU", "ms", cells(&|t| t.cpu.as_secs_f64() * 1e3)),
-        ];
+        let mut rows = vec![self.row("", "ns", cells(&|t| t.ns - base.min))];
+        if !self.is_empty_probe() {
+            let over = |(traced, empty): (&Result<Vec<Traced>>, &Result<Vec<Traced>>)| match (traced, empty) {
+                (Ok(traced), Ok(empty)) => match Spread::of(empty.iter().map(|t| t.ns)) {
+                    Some(empty) => Cell::of(Spread::of(traced.iter().map(|t| t.ns - empty.min))),
+                    None => Cell::Absent,
+                },
+                (Err(e), _) | (_, Err(e)) => Cell::Failed(format!("{e:#}")),
+            };
+            rows.push(self.row("over an empty probe", "ns", traced.iter().zip(&empty).map(over).collect()));
+        }
+        rows.push(self.row("tracer CPU", "ms", cells(&|t| t.cpu.as_secs_f64() * 1e3)));
         if action.contains("printf") {
             let share = |t: &Traced| 100.0 * (1.0 - t.lines as f64 / f64::from(settings.calls()));
             rows.push(self.row("not printed", "%", cells(&|t| share(t).max(0.0))));
@@ -233,7 +304,7 @@ mod tests {
             |words: &[&str]| Subject { name: "x", words: words.iter().map(|w| (*w).to_owned()).collect() };
         let subjects = [subject(&["sh", &tells.display().to_string()]), subject(&["false"])];
         let settings = Settings { runs: 2, events: 1, cpu: 0, xtask: "xtask".into() };
-        let benchmark = Benchmark { name: "compile/x".into(), kind: Kind::Compile("BEGIN { }") };
+        let benchmark = Benchmark { name: "compile/x".into(), kind: Kind::Compile("BEGIN { }".into()) };
         let rows = benchmark.run(&subjects, &settings).expect("it runs");
         let shown: Vec<_> =
             rows.iter().map(|r| (r.what.as_str(), r.cells[0].text(), r.cells[1].text())).collect();
