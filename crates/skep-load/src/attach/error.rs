@@ -212,7 +212,7 @@ fn uprobe(path: &str, pid: Option<u32>, e: &SysError) -> Option<Explanation> {
             "It must be an instruction of a regular file that is on a real file system.",
         ),
         (Errno::EIO | Errno::ENOTSUPP | Errno::EOPNOTSUPP | Errno::ENOEXEC, _) => {
-            told("the instruction cannot be probed", "Probe another one of the function.")
+            told("the instruction cannot be read or probed", "Probe another one of the function.")
         }
         (Errno::EBUSY, _) => only(format!("{path} is open for writing")),
         (Errno::EACCES, _) => only(format!("{path} may not be executed or read")),

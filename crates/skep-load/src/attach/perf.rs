@@ -142,7 +142,11 @@ impl Attacher {
         let attr = EventAttr { inherit: true, ..*attr };
         let mut parts = Vec::new();
         let mut gone = None;
-        for thread in proc::threads(pid)? {
+        let threads = proc::threads(pid).map_err(|e| match e.is_not_found() {
+            true => SysError::new(e.call, Errno::ESRCH).about(e.detail),
+            false => e,
+        })?;
+        for thread in threads {
             match PerfEvent::open(&attr, Scope::Thread(thread)) {
                 Ok(event) => parts.push(self.run_at(prog, event, 0, None)?),
                 Err(e) if e.errno == Errno::ESRCH => gone = Some(e),

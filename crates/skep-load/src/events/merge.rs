@@ -19,8 +19,10 @@ pub(super) struct Merged {
     waiting: BinaryHeap<Reverse<Waiting>>,
     /// Records taken from buffers so far: their order where times are equal.
     taken: u64,
-    /// Time of the youngest record of the round before.
-    horizon: u64,
+    /// Time of the youngest record taken.
+    youngest: u64,
+    /// Time of the youngest record taken before the last round began: what is not younger is in order.
+    settled: u64,
 }
 
 /// Ordered by time, then by when it was taken.
@@ -51,7 +53,7 @@ impl Merged {
                 }
             }
         }
-        Ok(Merged { buffers, waiting: BinaryHeap::new(), taken: 0, horizon: 0 })
+        Ok(Merged { buffers, waiting: BinaryHeap::new(), taken: 0, youngest: 0, settled: 0 })
     }
 
     pub(super) fn fds(&self) -> Vec<BorrowedFd<'_>> {
@@ -61,19 +63,12 @@ impl Merged {
     /// With `all`, what is there is handed over whatever may still come.
     pub(super) fn drain(&mut self, limit: usize, all: bool, handler: &mut Handler<'_>) -> Result<Progress> {
         let mut progress = Progress::default();
-        let (mut until, mut youngest) = (self.horizon, self.horizon);
-        // What is already known to be in order goes first; buffers hold what is not taken from them.
-        let due = |waiting: &BinaryHeap<Reverse<Waiting>>, until| {
-            waiting.peek().is_some_and(|Reverse(first)| first.time <= until)
-        };
-        if all || !due(&self.waiting, until) {
-            youngest = self.collect()?.max(youngest);
-            if all {
-                until = u64::MAX;
-            }
-            self.horizon = youngest;
+        // What is in order already goes first; buffers hold what is not taken from them.
+        if all || !self.is_due() {
+            self.settled = if all { u64::MAX } else { self.youngest };
+            self.youngest = self.collect()?.max(self.youngest);
         }
-        while due(&self.waiting, until) {
+        while self.is_due() {
             if progress.records >= limit as u64 {
                 progress.more = true;
                 return Ok(progress);
@@ -88,6 +83,11 @@ impl Merged {
         }
         progress.more = !self.waiting.is_empty();
         Ok(progress)
+    }
+
+    /// Whether the oldest record that waits may be handed over.
+    fn is_due(&self) -> bool {
+        self.waiting.peek().is_some_and(|Reverse(first)| first.time <= self.settled)
     }
 
     /// Takes what is in the buffers; returns the time of the youngest record.

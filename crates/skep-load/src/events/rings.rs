@@ -54,6 +54,10 @@ impl Rings {
             if !waits {
                 return Ok(progress);
             }
+            if progress.records >= limit as u64 {
+                progress.more = true;
+                return Ok(progress);
+            }
             let flow = handler(Source::Control, &self.held);
             self.held.clear();
             progress.records += 1;
