@@ -8,7 +8,6 @@ pub(crate) const FAILED: u8 = 1;
 /// Exit code of wrong usage.
 pub(crate) const USAGE: u8 = 2;
 /// Exit code of programs that the kernel did not take, or that could not be attached.
-#[allow(dead_code, reason = "the session that uses it follows")]
 pub(crate) const NOT_LOADED: u8 = 255;
 
 /// Why a command ends without having done what was asked.
@@ -68,9 +67,14 @@ pub(crate) fn wants_color() -> bool {
     }
 }
 
-/// Writes text to stderr. There is nobody left to tell if that fails.
+/// Writes text to stderr.
 pub(crate) fn say(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    say_bytes(text.as_bytes());
+}
+
+/// Writes text to stderr. There is nobody left to tell if that fails.
+pub(crate) fn say_bytes(text: &[u8]) {
+    let _ = std::io::stderr().write_all(text);
 }
 
 /// Writes messages to stderr, errors first.

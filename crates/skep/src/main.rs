@@ -7,6 +7,7 @@
 //! | `env` | what compilation asks of the live system |
 //! | `symbols` | names of addresses, contents of programs |
 //! | `trace` | scripts: reading, compiling, listing, dumping |
+//! | `session` | a script that runs: loading, attaching, records, the end |
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -15,6 +16,7 @@ mod console;
 mod env;
 #[allow(dead_code, reason = "the commands that use it follow")]
 mod symbols;
+mod session;
 mod trace;
 
 use std::process::ExitCode;

@@ -32,7 +32,6 @@ pub(crate) struct Front<'a> {
 }
 
 /// A script that is ready to be loaded.
-#[allow(dead_code, reason = "the session that uses it follows")]
 pub(crate) struct Compiled {
     /// The analysed script.
     pub(crate) program: hir::Program,

@@ -8,10 +8,15 @@ mod source;
 use crate::cli::trace::{Action, TraceArgs};
 use crate::console::{self, FAILED, Failure};
 use crate::env::LiveEnv;
+use crate::session::child::Command;
+use crate::session::{self, Script};
+pub(crate) use dump::section;
+pub(crate) use front::Compiled;
 use front::Front;
-use skep_ir::SourceMap;
+use skep_ir::{Feature, FeatureSet, SourceMap};
 use skep_load::LiveKernel;
-use skep_trace::syntax;
+use skep_sys::process::StopAt;
+use skep_trace::syntax::{self, ast};
 use source::Source;
 use std::time::{Duration, Instant};
 
@@ -23,14 +28,75 @@ pub(crate) fn run(args: &TraceArgs) -> Result<u8, Failure> {
     if args.action == Action::Format {
         return format(&source::read(args)?);
     }
-    let kernel = LiveKernel::new();
+    let kernel = LiveKernel::without(switched_off(&args.no_features)?);
     let env = LiveEnv::new(&kernel);
     match args.action {
         Action::List => list::run(args, &env),
         Action::Compile => compile(args, &env),
         Action::CompileBench => compile_bench(args, &env),
-        _ => Err(Failure::new("programs cannot be loaded yet")),
+        Action::Run | Action::DryRun | Action::Test | Action::Bench | Action::Format => {
+            start(args, &kernel, &env)
+        }
     }
+}
+
+/// Compiles a script and runs it.
+fn start(args: &TraceArgs, kernel: &LiveKernel, env: &LiveEnv<'_>) -> Result<u8, Failure> {
+    let source = source::read(args)?;
+    let target = args.pid.map(session::open_target).transpose()?;
+    let mut front = Front::new(args, &source, env);
+    let tree = front.tree(&source)?;
+    let command = args.command.as_deref().map(|text| Command::start(text, stop_at(&tree))).transpose()?;
+    let program = front.analyse(&tree, command.as_ref().map(|c| c.child().pid()))?;
+    if program.probes.is_empty() {
+        front.report();
+        return Err(nothing_to_attach(&tree));
+    }
+    let compiled = front.compile(program)?;
+    front.report();
+    if args.emit_elf.is_some() {
+        return Err(Failure::new("object files cannot be written yet"));
+    }
+    session::run(Script { args, kernel, sources: &front.sources, compiled: &compiled, target, command })
+}
+
+/// The features of `--no-feature`.
+fn switched_off(names: &[String]) -> Result<FeatureSet, Failure> {
+    let mut off = FeatureSet::default();
+    for name in names {
+        let feature = Feature::ALL.iter().find(|f| f.name() == name);
+        let feature = feature.ok_or_else(|| {
+            Failure::new(format!("unknown feature: {name}")).hint("skep feature lists all features")
+        })?;
+        off = off.with(*feature);
+    }
+    Ok(off)
+}
+
+/// Where a command waits: static probes need its program to be mapped.
+fn stop_at(tree: &ast::Script) -> StopAt {
+    let mapped = |name: &str| name.eq_ignore_ascii_case("usdt") || name == "U";
+    match providers(tree).any(|p| mapped(&p)) {
+        true => StopAt::AfterExec,
+        false => StopAt::BeforeExec,
+    }
+}
+
+fn providers(tree: &ast::Script) -> impl Iterator<Item = String> + '_ {
+    let probes = tree.items.iter().filter_map(|item| match item {
+        ast::Item::Probe(probe) => Some(probe),
+        _ => None,
+    });
+    probes.flat_map(|probe| &probe.attach).map(|point| point.provider.name.to_ascii_lowercase())
+}
+
+fn nothing_to_attach(tree: &ast::Script) -> Failure {
+    let has = |name: &str| providers(tree).any(|p| p == name);
+    Failure::new(match (has("test"), has("bench")) {
+        (true, _) => "No probes attached; use --test to run test probes.",
+        (_, true) => "No probes attached; use --bench to run bench probes.",
+        _ => "No probes to attach.",
+    })
 }
 
 fn format(source: &Source) -> Result<u8, Failure> {

@@ -1,0 +1,144 @@
+//! Handling of records.
+
+use super::effects::{self, Packets};
+use super::maps::LiveMaps;
+use super::names::Names;
+use super::out::Out;
+use crate::console;
+use skep_sys::poll::{Received, Signal, Signals};
+use skep_trace::output::{Effect, Host, Printer, Sink};
+use skep_trace::plan::Plan;
+use std::ops::ControlFlow;
+
+/// Records between two looks at the signals that wait.
+const LOOK: u32 = 1024;
+
+/// Takes records and does what they ask for.
+pub(crate) struct Runner<'s> {
+    pub(crate) printer: Printer<'s>,
+    pub(crate) out: Out,
+    plan: &'s Plan,
+    maps: LiveMaps<'s>,
+    names: Names<'s>,
+    packets: Packets,
+    max_cat_bytes: u64,
+    signals: &'s Signals,
+    since_look: u32,
+    /// What the script said with its first `exit()`.
+    pub(crate) exit: Option<i64>,
+    /// The run is to end.
+    pub(crate) ending: bool,
+    /// The user wants it to end at once.
+    pub(crate) hurry: bool,
+    /// Signals for the script's own probes.
+    pub(crate) received: Vec<Signal>,
+}
+
+impl<'s> Runner<'s> {
+    pub(crate) fn new(
+        printer: Printer<'s>,
+        plan: &'s Plan,
+        out: Out,
+        maps: LiveMaps<'s>,
+        names: Names<'s>,
+        signals: &'s Signals,
+        max_cat_bytes: u64,
+    ) -> Self {
+        Runner {
+            printer,
+            out,
+            plan,
+            maps,
+            names,
+            packets: Packets::default(),
+            max_cat_bytes,
+            signals,
+            since_look: 0,
+            exit: None,
+            ending: false,
+            hurry: false,
+            received: Vec::new(),
+        }
+    }
+
+    /// Calls the printer with what it needs.
+    pub(crate) fn print<R>(&mut self, what: impl FnOnce(&mut Printer<'s>, &mut Host<'_>) -> R) -> R {
+        let mut host = Host { sink: &mut self.out, maps: &mut self.maps, names: &mut self.names };
+        what(&mut self.printer, &mut host)
+    }
+
+    /// Handles a record; breaks if the reader should see to other things first.
+    pub(crate) fn record(&mut self, record: &[u8]) -> ControlFlow<()> {
+        let mut host = Host { sink: &mut self.out, maps: &mut self.maps, names: &mut self.names };
+        match self.printer.record(record, &mut host) {
+            Effect::None => {}
+            Effect::Exit(code) => {
+                self.exit.get_or_insert(code);
+                if !self.ending {
+                    self.ending = true;
+                    return ControlFlow::Break(());
+                }
+            }
+            Effect::Run(command) => {
+                // The command may write to the same place as we do.
+                self.out.flush();
+                match effects::run(&command) {
+                    Ok(output) => self.print(|printer, host| printer.command_output(&output, host)),
+                    Err(why) => self.complain(&why),
+                }
+            }
+            Effect::Cat(path) => match effects::cat(&path, self.max_cat_bytes) {
+                Ok(content) => self.print(|printer, host| printer.file(&content, host)),
+                Err(why) => self.complain(&why),
+            },
+            Effect::Clear(map) => self.change(map, LiveMaps::clear),
+            Effect::Zero(map) => self.change(map, LiveMaps::zero),
+            Effect::Packet { path, time, bytes } => {
+                if let Err(why) = self.packets.add(path, time, bytes) {
+                    self.complain(&why);
+                }
+            }
+        }
+        self.since_look += 1;
+        if self.since_look >= LOOK {
+            self.look();
+            if self.hurry {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn change(
+        &mut self,
+        map: usize,
+        how: impl Fn(&LiveMaps<'s>, &skep_trace::plan::MapPlan) -> Result<(), skep_trace::output::MapError>,
+    ) {
+        let Some(plan) = self.plan.maps.get(map) else { return };
+        if let Err(why) = how(&self.maps, plan) {
+            self.complain(&format!("{}: {why}", plan.name));
+        }
+    }
+
+    /// Reads signals: the first that asks for an end gets it, the second at once.
+    pub(crate) fn look(&mut self) {
+        self.since_look = 0;
+        // Nothing to be read is as good as an error here: the next look may find more.
+        while let Ok(Some(Received { signal, .. })) = self.signals.read() {
+            match signal {
+                Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP => {
+                    self.hurry = self.ending;
+                    self.ending = true;
+                }
+                other => self.received.push(other),
+            }
+        }
+    }
+
+    /// An error that does not end the run.
+    pub(crate) fn complain(&mut self, why: &str) {
+        let color = console::wants_color();
+        let error = skep_ir::Diagnostic::new(skep_ir::Severity::Error, None, why);
+        self.out.message(error.render(&skep_ir::SourceMap::default(), color).as_bytes());
+    }
+}
