@@ -14,9 +14,9 @@ mod cli;
 mod console;
 #[allow(dead_code, reason = "the commands that use it follow")]
 mod env;
+mod session;
 #[allow(dead_code, reason = "the commands that use it follow")]
 mod symbols;
-mod session;
 mod trace;
 
 use std::process::ExitCode;
