@@ -4,14 +4,21 @@
 //! `programs` has one program a line and gives `found`: the messages of each, with their places. `list` gives
 //! `listing`: each line of it is a pattern, `-v` before it for arguments.
 //!
+//! Scripts without errors are lowered, too; the code must keep the rules of the IR.
+//!
 //! The system is that of `kernel.env` with what the section `env` adds. Attributes: `params: 1 two`,
-//! `named: --a=1 --b`, `pid: 5`, `child: 6`, `unsafe: yes`, `mode: test`, `filter: text`, `warnings: no`.
+//! `named: --a=1 --b`, `pid: 5`, `child: 6`, `unsafe: yes`, `mode: test`, `filter: text`, `warnings: no`,
+//! `file: name`.
 
 mod support;
 
-use skep_ir::{Severity, SourceMap, diag};
+use skep_ir::verify::{self, Level};
+use skep_ir::{Diagnostic, Severity, SourceMap, diag};
 use skep_trace::env::Env;
+use skep_trace::expand::{Library, expand};
+use skep_trace::lower::{LowerOptions, lower};
 use skep_trace::sema::{self, Mode, Options, dump};
+use skep_trace::stdlib;
 use skep_trace::syntax::{NoFiles, ParseOptions, parse};
 use std::fmt::Write as _;
 use std::rc::Rc;
@@ -51,7 +58,7 @@ fn analysed(
     name: &str,
     options: &Options,
     env: &dyn Env,
-) -> (SourceMap, Vec<skep_ir::Diagnostic>, String) {
+) -> (SourceMap, Vec<Diagnostic>, String) {
     let mut sources = SourceMap::default();
     let file = sources.add_file(name, source);
     let parsing = ParseOptions {
@@ -59,12 +66,25 @@ fn analysed(
         have_btf: env.btf().is_some(),
         ..ParseOptions::default()
     };
-    let (script, mut messages) = parse(&mut sources, file, &parsing, &mut NoFiles);
+    let (mut script, mut messages) = parse(&mut sources, file, &parsing, &mut NoFiles);
     let mut dumped = String::new();
+    if !diag::has_errors(&messages) {
+        let library: Vec<_> = stdlib::FILES.iter().map(|f| (f.name, f.text)).collect();
+        let (expanded, more) = expand(script, &Library::new(&library), &mut sources);
+        script = expanded;
+        messages.extend(more);
+    }
     if !diag::has_errors(&messages) {
         let (program, more) = sema::analyse(&script, &sources, env, options);
         messages.extend(more);
         dumped = dump::dump(&program);
+        if !diag::has_errors(&messages) {
+            let lowering = LowerOptions { pid: options.pid, ..LowerOptions::default() };
+            let (module, _, more) = lower(&program, &sources, env, &lowering);
+            let broken = verify::check(&module, Level::Normal, Some(env)).into_iter();
+            messages.extend(broken.map(|v| Diagnostic::new(Severity::Error, None, format!("bad IR: {v}"))));
+            messages.extend(more);
+        }
     }
     (sources, messages, dumped)
 }
@@ -95,8 +115,12 @@ fn run(case: &Case) -> Outcome {
         }
         return Ok(vec![("found", found)]);
     }
-    let (sources, messages, dumped) =
-        analysed(case.required("program")?.trim_end(), "case.bt", &options, &env);
+    let (sources, messages, dumped) = analysed(
+        case.required("program")?.trim_end(),
+        case.attribute("file").unwrap_or("case.bt"),
+        &options,
+        &env,
+    );
     let mut out = Vec::new();
     if !messages.is_empty() || case.section("messages").is_some() {
         out.push(("messages", diag::render_all(&messages, &sources, false)));
@@ -108,7 +132,7 @@ fn run(case: &Case) -> Outcome {
 }
 
 /// A message in a line or few, without the text that it is about.
-fn brief(message: &skep_ir::Diagnostic, sources: &SourceMap) -> String {
+fn brief(message: &Diagnostic, sources: &SourceMap) -> String {
     let place = |loc| diag::position(sources, loc).trim_start_matches("stdin:").to_owned();
     let label = if message.severity == Severity::Error { "ERROR" } else { "WARNING" };
     let mut out = String::new();

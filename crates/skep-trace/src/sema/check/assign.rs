@@ -109,7 +109,9 @@ impl Checker<'_, '_> {
         let VarState { ty, fixed, .. } = self.vars.get(&visible.key).cloned().unwrap_or_default();
         let merged = match &ty {
             None => Some(value.ty()),
-            Some(known) if fixed => self.suits(&value, known).then(|| known.clone()),
+            Some(known) if fixed && !matches!(known.ty, Type::Ptr(..)) => {
+                self.suits(&value, known).then(|| known.clone())
+            }
             Some(known) => merge(known, &value.ty()),
         };
         let Some(merged) = merged else {

@@ -32,7 +32,8 @@ impl Checker<'_, '_> {
             return Ex::unknown(loc);
         }
         let (to, open) = (written.ty, written.open);
-        if !open && same_type(&ex.e.ty, &to.ty) && !is_library(self, at) {
+        let plain = ex.lit.is_some() || matches!(ex.e.kind, Hir::Local(_));
+        if plain && !open && same_type(&ex.e.ty, &to.ty) && !is_library(self, at) {
             let message = format!("Unnecessary cast: expression is already of type {}", self.show(&ex));
             self.diags.warn(Stage::Check, at, message);
         }

@@ -138,6 +138,8 @@ impl Checker<'_, '_> {
         match (&ex.e.ty, &to.ty) {
             (Type::Int(_), Type::Int(int)) => ex.lit_int().is_none_or(|n| literal_fits(n, *int)),
             (Type::Enum(_), Type::Int(_)) => true,
+            // Whose memory it points to is not written.
+            (Type::Ptr(x, _), Type::Ptr(y, _)) => x == y,
             (Type::Agg(agg), Type::Int(_)) => agg_reads_as(*agg).is_some(),
             (Type::Str(from), Type::Str(to)) | (Type::Buf(from), Type::Buf(to)) => from <= to,
             _ => crate::sema::ty::merge(to, &ex.ty()).is_some_and(|merged| merged.ty == to.ty),

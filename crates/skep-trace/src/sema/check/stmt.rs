@@ -1,7 +1,7 @@
 //! Statements and blocks.
 
 use super::{Checker, Ex};
-use crate::hir::{self, ExprKind as Hir, Provider, StmtKind};
+use crate::hir::{self, ExprKind as Hir, Func, Provider, StmtKind};
 use crate::sema::diags::Stage;
 use crate::syntax::ast::{self, ExprKind};
 use crate::types::Type;
@@ -28,31 +28,26 @@ impl Checker<'_, '_> {
         let mut out = Vec::new();
         let mut left = false;
         let mut told = false;
-        for (index, stmt) in stmts.iter().enumerate() {
-            let last = index + 1 == stmts.len();
+        for stmt in stmts {
             if left && !told {
                 told = true;
                 self.diags.warn(Stage::Flow, stmt.loc, "Unreachable statement.");
             }
-            let new = self.stmt(stmt, last);
+            let new = self.stmt(stmt);
             left |= leaves(stmt) || matches!(new.last().map(|s| &s.kind), Some(StmtKind::Return(_)));
             out.extend(new);
         }
         (out, left)
     }
 
-    fn stmt(&mut self, stmt: &ast::Stmt, last: bool) -> Vec<hir::Stmt> {
-        self.deeper(stmt.loc, Vec::new(), |c| c.stmt_kind(stmt, last))
+    fn stmt(&mut self, stmt: &ast::Stmt) -> Vec<hir::Stmt> {
+        self.deeper(stmt.loc, Vec::new(), |c| c.stmt_kind(stmt))
     }
 
-    fn stmt_kind(&mut self, stmt: &ast::Stmt, last: bool) -> Vec<hir::Stmt> {
+    fn stmt_kind(&mut self, stmt: &ast::Stmt) -> Vec<hir::Stmt> {
         let loc = stmt.loc;
         match &stmt.kind {
-            ast::StmtKind::Expr(e) => {
-                // A discarded value is told with its semicolon, but for names and at the end of a block.
-                let name = matches!(e.kind, ExprKind::Var(_) | ExprKind::Map { .. });
-                self.expr_stmt(e, if last || name { e.loc } else { loc }, false)
-            }
+            ast::StmtKind::Expr(e) => self.expr_stmt(e, self.discarded_at(e, loc), false),
             ast::StmtKind::Discard(e) => self.expr_stmt(e, loc, true),
             ast::StmtKind::Assign { target, op, value } => self.assign(target, *op, value, loc),
             ast::StmtKind::Let { var, ty, value } => self.let_var(var, ty.as_ref(), value.as_ref(), loc),
@@ -92,10 +87,16 @@ impl Checker<'_, '_> {
         if ex.unknown {
             return Vec::new();
         }
-        if !discard && !ex.is_void() && !matches!(e.kind, ExprKind::IncDec { .. }) {
+        if !discard && !ex.is_void() && !is_effect(&ex.e) {
             self.diags.warn(Stage::Check, loc, "Return value discarded.");
         }
         statement(ex, loc)
+    }
+
+    /// Where a value that a statement throws away is told: that of a macro is the call's with its semicolon.
+    fn discarded_at(&self, e: &ast::Expr, stmt: Loc) -> Loc {
+        let written = e.loc.expansion == stmt.expansion && !matches!(e.kind, ExprKind::Block(_));
+        if written { e.loc } else { stmt }
     }
 
     fn if_stmt(
@@ -177,6 +178,15 @@ fn leaves(stmt: &ast::Stmt) -> bool {
     match &stmt.kind {
         ast::StmtKind::Return(_) | ast::StmtKind::Break | ast::StmtKind::Continue => true,
         ast::StmtKind::Expr(e) => matches!(&e.kind, ExprKind::Call { name, .. } if name.name == "exit"),
+        _ => false,
+    }
+}
+
+/// Whether what an expression does is wanted as often as its value.
+fn is_effect(e: &hir::Expr) -> bool {
+    match &e.kind {
+        Hir::IncDec { .. } | Hir::Call(Func::Delete(_) | Func::WriteUser | Func::SkbOutput(_), _) => true,
+        Hir::Block(_, value) => is_effect(value),
         _ => false,
     }
 }

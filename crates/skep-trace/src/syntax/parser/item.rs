@@ -42,7 +42,12 @@ impl Parser<'_> {
             tree.c_part = Some(self.loc(lo, hi).span);
             self.comments.retain(|c| c.lo < first || c.lo >= hi);
         }
-        while !self.at(Tok::Eof) {
+        loop {
+            // As behind the definitions of the C part, a semicolon behind a probe means nothing.
+            while !tree.items.is_empty() && self.eat(Tok::Semi) {}
+            if self.at(Tok::Eof) {
+                break;
+            }
             let (start, errors) = (self.tok.lo, self.errors.len());
             self.item(&mut tree);
             if self.errors.len() > errors {
