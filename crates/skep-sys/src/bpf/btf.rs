@@ -29,6 +29,11 @@ impl Btf {
         }
     }
 
+    /// Loads BTF once and without a log: for those who want to know no more than the errno.
+    pub fn load_plain(data: &[u8]) -> Result<Btf> {
+        Self::load_once(data, None, 0, &mut LogBuffer::none())
+    }
+
     fn load_once(data: &[u8], token: Option<BorrowedFd<'_>>, level: u32, log: &mut LogBuffer) -> Result<Btf> {
         let cmd = Cmd::BTF_LOAD;
         let mut attr = BtfLoadAttr {

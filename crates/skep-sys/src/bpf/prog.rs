@@ -69,7 +69,7 @@ pub struct Prog {
 impl Prog {
     /// Loads a program; if the kernel refuses it, loads it again to get the log.
     pub fn load(load: &ProgLoad<'_>) -> Result<Prog, LoadError> {
-        match Self::load_once(load, 0, &mut LogBuffer::none()) {
+        match Self::load_plain(load) {
             Ok(prog) => Ok(prog),
             // EAGAIN and EINTR are no verdicts, and a log would not explain them or a missing resource.
             Err(error) if matches!(error.errno, Errno::EINTR | Errno::EAGAIN | Errno::EMFILE) => {
@@ -82,6 +82,11 @@ impl Prog {
                 Err(e) => Err(e),
             },
         }
+    }
+
+    /// Loads a program once and without a log: for those who want to know no more than the errno.
+    pub fn load_plain(load: &ProgLoad<'_>) -> Result<Prog> {
+        Self::load_once(load, 0, &mut LogBuffer::none())
     }
 
     /// Loads a program with a log of this level (see [`log_level`]), which is returned in either case.
