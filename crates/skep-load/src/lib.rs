@@ -5,10 +5,12 @@
 //! - [`load`] makes the maps and programs of a [`Collection`](skep_ir::spec::Collection). What the kernel
 //!   refuses comes back as a [`LoadFailure`] that says where in the source and what to do.
 //! - [`LiveMap`] reads and clears maps for printing.
+//! - [`elf::write`] writes a collection as an object file for other loaders.
 //! - [`attach`] hooks loaded programs to events, [`events`] reads what they report.
 #![forbid(unsafe_code)]
 
 pub mod attach;
+pub mod elf;
 pub mod events;
 mod failure;
 mod kernel;

@@ -108,7 +108,7 @@ impl Probing<'_> {
     }
 
     fn loads(&self, prog_type: ProgType, insns: &[u8]) -> Answer {
-        self.verdict(load(&ProgLoad { prog_type, insns, ..base() }))
+        self.verdict(Prog::load_plain(&ProgLoad { prog_type, insns, ..base() }))
     }
 
     /// Tries all features of a group at once; if that fails, the one asked for.
@@ -123,9 +123,7 @@ impl Probing<'_> {
 
     fn btf(&self, kinds: &[Feature]) -> Answer {
         let Some(bytes) = images::btf(kinds) else { return Answer::No };
-        // Without the second load for the log that Btf::load does on failure there would be no difference in
-        // the answer, and kernels where it fails are few.
-        self.verdict(Btf::load(&bytes, None))
+        self.verdict(Btf::load_plain(&bytes))
     }
 
     /// The verifier looks the helper up (EINVAL if the kernel, or this kind of program, has none) before it
@@ -134,7 +132,7 @@ impl Probing<'_> {
     fn helper(&self, id: u32, prog_type: ProgType) -> Answer {
         let sleepable = prog_type == ProgType::SYSCALL;
         let flags = if sleepable { ProgFlags::SLEEPABLE } else { ProgFlags::NONE };
-        match load(&ProgLoad { prog_type, insns: &images::helper(id), flags, ..base() }) {
+        match Prog::load_plain(&ProgLoad { prog_type, insns: &images::helper(id), flags, ..base() }) {
             Ok(_) => Answer::Yes,
             Err(e) if e.errno == Errno::EACCES => Answer::Yes,
             Err(e) => self.refused(&e),
@@ -156,10 +154,9 @@ impl Probing<'_> {
             let load = ProgLoad { prog_type, insns: &insns, ..base() };
             match Prog::load_logged(&load, log_level::BRANCHES) {
                 Ok(_) => Answer::Yes,
-                // The function was found and allowed; then the registers were looked at.
-                Err(e) if e.log.text.contains("!read_ok") => Answer::Yes,
                 Err(e) if e.log.text.is_empty() => self.refused(&e.error),
-                Err(_) => Answer::No,
+                // If it may be called, the registers are complained about, in as many ways as there are types.
+                Err(e) => (!DENIALS.iter().any(|denial| e.log.text.contains(denial))).into(),
             }
         };
         match may(ProgType::TRACEPOINT) {
@@ -178,14 +175,14 @@ impl Probing<'_> {
         let kind = if attach == AttachType::TRACE_RAW_TP { KindMask::TYPEDEF } else { KindMask::FUNC };
         let Some(id) = self.target(kind, target) else { return Answer::No };
         let insns = images::nothing();
-        let load_it = ProgLoad {
+        let load = ProgLoad {
             prog_type,
             insns: &insns,
             expected_attach_type: attach,
             attach_btf_id: id.0,
             ..base()
         };
-        let prog = match load(&load_it) {
+        let prog = match Prog::load_plain(&load) {
             Ok(prog) => prog,
             Err(e) => return self.refused(&e),
         };
@@ -212,8 +209,12 @@ impl Probing<'_> {
         known_by: &[Errno],
     ) -> Answer {
         let insns = images::nothing();
-        let prog = match load(&ProgLoad { prog_type, insns: &insns, expected_attach_type: attach, ..base() })
-        {
+        let prog = match Prog::load_plain(&ProgLoad {
+            prog_type,
+            insns: &insns,
+            expected_attach_type: attach,
+            ..base()
+        }) {
             Ok(prog) => prog,
             Err(e) => return self.refused(&e),
         };
@@ -234,13 +235,13 @@ impl Probing<'_> {
     }
 }
 
+/// Parts of the verifier's messages about kernel functions that cannot be called (kernel/bpf/verifier.c,
+/// `add_kfunc_call` and `check_kfunc_call`); errnos are the same for those and for wrong arguments.
+const DENIALS: &[&str] =
+    &["is not allowed", "not support", "cannot call kernel function", "is not a function"];
+
 fn base<'a>() -> ProgLoad<'a> {
     ProgLoad { license: "GPL", name: "skep_probe", ..ProgLoad::default() }
-}
-
-/// One load without a log: the errno is all that is looked at.
-fn load(load: &ProgLoad<'_>) -> Result<Prog, SysError> {
-    Prog::load_logged(load, 0).map(|(prog, _)| prog).map_err(|e| e.error)
 }
 
 fn create(map_type: MapType, flags: MapFlags) -> Result<Map, SysError> {
@@ -325,7 +326,11 @@ pub(super) fn perf_link(p: &Probing<'_>) -> Answer {
     match create(MapType::ARRAY, MapFlags::NONE) {
         Ok(map) => {
             let insns = images::nothing();
-            let prog = match load(&ProgLoad { prog_type: ProgType::TRACEPOINT, insns: &insns, ..base() }) {
+            let prog = match Prog::load_plain(&ProgLoad {
+                prog_type: ProgType::TRACEPOINT,
+                insns: &insns,
+                ..base()
+            }) {
                 Ok(prog) => prog,
                 Err(e) => return p.refused(&e),
             };
@@ -341,7 +346,7 @@ pub(super) fn perf_link(p: &Probing<'_>) -> Answer {
 
 pub(super) fn raw_tp_test_run(p: &Probing<'_>) -> Answer {
     let insns = images::nothing();
-    match load(&ProgLoad { prog_type: ProgType::RAW_TRACEPOINT, insns: &insns, ..base() }) {
+    match Prog::load_plain(&ProgLoad { prog_type: ProgType::RAW_TRACEPOINT, insns: &insns, ..base() }) {
         Ok(prog) => p.verdict(prog.test_run(&TestRun::default())),
         Err(e) => p.refused(&e),
     }
@@ -356,7 +361,7 @@ pub(super) fn tcx(p: &Probing<'_>) -> Answer {
 
 pub(super) fn netfilter(p: &Probing<'_>) -> Answer {
     let insns = images::nothing();
-    p.verdict(load(&ProgLoad {
+    p.verdict(Prog::load_plain(&ProgLoad {
         prog_type: ProgType::NETFILTER,
         insns: &insns,
         expected_attach_type: AttachType::NETFILTER,
