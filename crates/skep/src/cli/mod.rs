@@ -1,5 +1,7 @@
 //! Commands: which there are, and what `skep WORD` means.
 
+mod demo;
+mod feature;
 mod flags;
 pub(crate) mod trace;
 
@@ -28,6 +30,8 @@ const COMMANDS: &[Command] = &[
         doc: "Trace the system with a script.",
         run: |args| trace_command(args, "skep trace"),
     },
+    Command { name: "demo", doc: "Show a trace of programs that are started.", run: demo::run },
+    Command { name: "feature", doc: "Show what the kernel can do.", run: feature::run },
     Command { name: "help", doc: "Print help for a command.", run: help },
 ];
 
@@ -114,6 +118,9 @@ fn trace_command(args: &[OsString], name: &str) -> Result<u8, Failure> {
     }
     if args.version {
         return console::print(&version(name)).map(|()| 0);
+    }
+    if args.info {
+        return console::print(&feature::info()).map(|()| 0);
     }
     tracing::run(&args)
 }

@@ -79,7 +79,7 @@ pub(crate) struct TraceArgs {
     pub(crate) buffering: Buffering,
     pub(crate) output: Option<PathBuf>,
     pub(crate) pid: Option<u32>,
-    pub(crate) command: Option<String>,
+    pub(crate) command: Option<Vec<OsString>>,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
     pub(crate) report_failures: bool,
@@ -154,7 +154,7 @@ pub(crate) const FLAGS: &[Flag<TraceArgs>] = &[
         value: Some("COMMAND"),
         doc: "Start a command, and end with it. Words are parted at blanks; there is no shell.",
         set: |a, v| {
-            a.command = Some(text(v)?);
+            a.command = Some(text(v)?.split_whitespace().map(OsString::from).collect());
             Ok(())
         },
     },

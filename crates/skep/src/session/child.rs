@@ -12,12 +12,11 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// Starts a command whose words stand between blanks; quotes have no meaning.
+    /// Starts a command, given as its words.
     ///
     /// # Errors
     /// There is no such program, or it could not be started.
-    pub(crate) fn start(text: &str, stop: StopAt) -> Result<Command, Failure> {
-        let words: Vec<OsString> = text.split_whitespace().map(OsString::from).collect();
+    pub(crate) fn start(words: &[OsString], stop: StopAt) -> Result<Command, Failure> {
         let Some(program) = words.first() else {
             return Err(Failure::new("Failed to fork child: the command is empty"));
         };
@@ -27,7 +26,7 @@ impl Command {
             let cause = reason(&std::io::Error::from_raw_os_error(e.errno.0));
             failed(&format!("Path '{name}' does not exist or is not executable ({cause})"))
         })?;
-        let child = spawn(&words, stop).map_err(|e| failed(&format!("{name}: {e}")))?;
+        let child = spawn(words, stop).map_err(|e| failed(&format!("{name}: {e}")))?;
         Ok(Command { child, name })
     }
 

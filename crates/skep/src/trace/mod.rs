@@ -46,7 +46,7 @@ fn start(args: &TraceArgs, kernel: &LiveKernel, env: &LiveEnv<'_>) -> Result<u8,
     let target = args.pid.map(session::open_target).transpose()?;
     let mut front = Front::new(args, &source, env);
     let tree = front.tree(&source)?;
-    let command = args.command.as_deref().map(|text| Command::start(text, stop_at(&tree))).transpose()?;
+    let command = args.command.as_deref().map(|words| Command::start(words, stop_at(&tree))).transpose()?;
     let program = front.analyse(&tree, command.as_ref().map(|c| c.child().pid()))?;
     if program.probes.is_empty() {
         front.report();
