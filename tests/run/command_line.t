@@ -167,7 +167,7 @@ EXPECT_REGEX_NONE task-clock
 NAME probes of a script
 RUN {{TRACE}} -l -e 'tracepoint:syscalls:sys_enter_openat, tracepoint:syscalls:sys_enter_op*at { } begin { }'
 EXPECT tracepoint:syscalls:sys_enter_openat
-       begin
+EXPECT begin
 
 NAME arguments of probes
 RUN {{TRACE}} -lv tracepoint:syscalls:sys_enter_openat

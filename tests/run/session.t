@@ -43,11 +43,6 @@ PROG interval:ms:10 { @n = count(); }
 STOP TERM
 EXPECT_REGEX ^@n: \d+$
 
-NAME a second Ctrl-C ends at once
-RUN {{TRACE}} -e 'begin { printf("ready\n"); } interval:ms:1 { @ = count(); }
-    end { system("kill -INT %d; sleep 0.1; kill -INT %d", pid, pid); while (1) { } }' --unsafe; echo never
-REQUIRES false
-
 NAME output to a closed pipe
 RUN {{TRACE}} -e 'interval:ms:1 { printf("line\n"); }' 2> err | head -n 2; cat err
 EXPECT line
