@@ -190,6 +190,10 @@ fn kprobe(symbol: &str, offset: u64, ret: bool, e: &SysError) -> Option<Explanat
             "Probe one of them by its address (with --unsafe).",
         ),
         Errno::EINVAL if ret && offset != 0 => only("a return probe belongs at the start of a function"),
+        // tracefs tells the two apart in a file of its own alone.
+        Errno::EINVAL if e.call == "write" => {
+            told("the kernel has no such function, or forbids probes there", elsewhere)
+        }
         Errno::EINVAL => told("the kernel forbids probes there", elsewhere),
         Errno::EILSEQ => only("no instruction begins there"),
         Errno::EOPNOTSUPP => told("the instruction cannot be probed", "Probe another one of the function."),

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[Test] = &[
     ("events_of_the_last_cpu_are_received_or_counted", Needs::Root, last_cpu),
@@ -211,14 +212,20 @@ impl Stage {
         if let Some(Stop::Fail(text) | Stop::Skip(text)) = failure {
             return Err(Stop::Fail(text));
         }
-        let produced = calls * cpus.len() as u64;
+        // The kernel does not run a program while it is running on the CPU already, in a task that was preempted.
+        let missed = prog.info()?.recursion_misses;
+        let made = calls * cpus.len() as u64;
         let rows = ledger.rows();
         let (data, control) = (rows[DATA], rows[CONTROL]);
-        ensure_eq!(data.get(Ledger::Seen), produced);
+        let produced = data.get(Ledger::Seen);
+        ensure!(produced <= made && produced + missed >= made, "{produced} of {made}, {missed} missed");
         ensure_eq!(data.get(Ledger::Committed), tally.data);
         ensure_eq!(tally.data + data.lost(), produced);
-        let controls = calls / EVERY * cpus.len() as u64;
-        ensure_eq!(control.get(Ledger::Seen), controls);
+        let controls = control.get(Ledger::Seen);
+        ensure!(
+            controls <= produced / EVERY && controls + cpus.len() as u64 > produced / EVERY,
+            "{controls}"
+        );
         ensure_eq!(tally.control + control.lost(), controls);
         ensure!(data.lost() > 0, "the flood lost nothing, so it tests nothing");
         ensure!(tally.control > 0, "no control records");
@@ -274,16 +281,22 @@ fn online() -> Result<Vec<u32>, Stop> {
 fn last_cpu() -> Outcome {
     let cpus = online()?;
     let last = cpus.last().copied().ok_or("no CPU")?;
-    for _ in 0..5 {
-        Stage::rings(16 << 10, 4 << 10)?.account(&[last], 700_000)?;
-    }
-    Ok(())
+    often(|| Stage::rings(16 << 10, 4 << 10)?.account(&[last], 700_000))
 }
 
 fn every_cpu() -> Outcome {
     let cpus = online()?;
+    often(|| Stage::rings(16 << 10, 4 << 10)?.account(&cpus, 350_000))
+}
+
+/// Five times, on slow machines less often.
+fn often(test: impl Fn() -> Outcome) -> Outcome {
+    let begin = Instant::now();
     for _ in 0..5 {
-        Stage::rings(16 << 10, 4 << 10)?.account(&cpus, 350_000)?;
+        test()?;
+        if begin.elapsed() > Duration::from_secs(10) {
+            break;
+        }
     }
     Ok(())
 }

