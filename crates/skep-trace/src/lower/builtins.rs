@@ -158,7 +158,8 @@ impl<'p> Fx<'_, 'p> {
         self.b.value(InstKind::IntToPtr(task), Ty::ptr(PtrClass::KernelRaw(ty)))
     }
 
-    fn clock(&mut self, clock: NsecsClock) -> Value {
+    /// Nanoseconds of a clock.
+    pub(super) fn clock(&mut self, clock: NsecsClock) -> Value {
         match clock {
             NsecsClock::Boot => self.boot_time(),
             NsecsClock::Monotonic => self.helper(helper::KTIME_GET_NS, vec![]),

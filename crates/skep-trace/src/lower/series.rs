@@ -1,7 +1,7 @@
 //! Values over time: one element for each interval, reused when the interval comes round again.
 
 use super::function::Fx;
-use crate::hir::MapRef;
+use crate::hir::{MapRef, NsecsClock};
 use crate::types::SeriesAgg;
 use skep_ir::inst::{BinOp, CmpOp};
 use skep_ir::{Loc, Ty, Value};
@@ -42,9 +42,10 @@ impl Fx<'_, '_> {
         });
     }
 
-    /// The clock of series, or what a test put in its place.
+    /// The clock of series, or what a test put in its place. It counts whole seconds where the clock on the wall
+    /// does, so that intervals begin at round times.
     fn series_clock(&mut self) -> Value {
-        let Some(map) = self.unit.program.series_clock else { return self.boot_time() };
+        let Some(map) = self.unit.program.series_clock else { return self.clock(NsecsClock::Tai) };
         let key = self.zero_key();
         self.or_zero(|f| {
             let ptr = f.lookup(map, key);

@@ -90,17 +90,7 @@ impl Table {
             }
             let total = match &plan.value {
                 MapValue::Agg(agg) => reduce(*agg, &cells),
-                MapValue::Plain(layout) => match (layout, plan.storage) {
-                    (Layout::Int { bytes, signed }, Storage::Hash { per_cpu: true }) => {
-                        let sum = cells.iter().fold(0_u64, |sum, cell| sum.wrapping_add(read(cell, 0, 8)));
-                        Total::Number(extend(sum, *bytes, *signed))
-                    }
-                    // Of what cannot be added up, the value of the first CPU that has one.
-                    _ => {
-                        let cell = cells.iter().find(|cell| cell.iter().any(|b| *b != 0));
-                        Total::Bytes(self.keep(cell.or_else(|| cells.iter().next()).unwrap_or(&[])))
-                    }
-                },
+                MapValue::Plain(_) => Total::Bytes(self.keep(cells.iter().next().unwrap_or(&[]))),
             };
             self.rows.push(Row { key, total, rank: 0 });
         })

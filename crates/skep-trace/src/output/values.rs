@@ -41,7 +41,7 @@ pub(super) fn string<'b>(bytes: &'b [u8], capacity: u32, settings: &Settings) ->
     let bytes = &bytes[..bytes.len().min(capacity as usize)];
     let len = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
     let full = len == bytes.len() && len > 0;
-    let longest = u64::from(capacity) >= settings.max_strlen && len as u64 + 1 == u64::from(capacity);
+    let longest = u64::from(capacity) == settings.max_strlen && len as u64 + 1 == u64::from(capacity);
     (&bytes[..len], full || longest)
 }
 

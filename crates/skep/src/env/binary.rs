@@ -1,17 +1,16 @@
 //! Programs and libraries that probes attach to.
 
-use crate::symbols::elf::ElfError;
-use crate::symbols::program::Program;
+use crate::symbols::addresses::AddressTable;
+use crate::symbols::elf::{Elf, ElfError};
 use crate::symbols::source::Source;
-use crate::symbols::symtab::SymbolKind;
-use crate::symbols::{demangle, open, usdt};
+use crate::symbols::symtab::{SymbolKind, Symtab, Which};
+use crate::symbols::{debug_file, demangle, open, usdt};
 use skep_btf::Btf;
 use skep_trace::env::{BinaryError, UsdtNote, UserBinary, UserSymbol};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// A function whose size is unknown is decoded this far.
 const LONGEST_FUNCTION: u64 = 1 << 20;
@@ -19,26 +18,28 @@ const LONGEST_FUNCTION: u64 = 1 << 20;
 /// A program, read as far as it was asked about.
 pub(super) struct Binary {
     path: String,
-    program: Program,
+    elf: Elf,
+    debug_folders: Vec<PathBuf>,
+    debug: OnceCell<Option<Elf>>,
     functions: OnceCell<Vec<UserSymbol>>,
+    addresses: OnceCell<AddressTable>,
     variables: OnceCell<HashMap<String, (u64, u64)>>,
     usdt: OnceCell<Vec<UsdtNote>>,
 }
 
 impl Binary {
     /// Opens a program, as a process sees it if one is given, and reads its headers.
-    pub(super) fn open(path: &str, pid: Option<u32>, folders: &Rc<[PathBuf]>) -> Result<Binary, BinaryError> {
+    pub(super) fn open(path: &str, pid: Option<u32>, folders: &[PathBuf]) -> Result<Binary, BinaryError> {
         let (file, place) = open::open(Path::new(path), pid).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => BinaryError::Missing,
             ErrorKind::InvalidInput => BinaryError::NotElf(e.to_string()),
             _ => BinaryError::Io(e.to_string().split(" (os error").next().unwrap_or_default().to_owned()),
         })?;
         let source = Source::file(file).map_err(|e| BinaryError::Io(e.to_string()))?;
-        let program = Program::open(source, &place, folders).map_err(|e| match e {
+        let elf = Elf::open(source).map_err(|e| match e {
             ElfError::NotElf(what) => BinaryError::NotElf(what),
             ElfError::Io(why) => BinaryError::Io(why),
         })?;
-        let elf = program.elf();
         if !elf.is_native() {
             return Err(BinaryError::NotElf(format!("a program for {}", elf.machine_name())));
         }
@@ -47,22 +48,37 @@ impl Binary {
         }
         Ok(Binary {
             path: place.to_string_lossy().into_owned(),
-            program,
+            elf,
+            debug_folders: folders.to_vec(),
+            debug: OnceCell::new(),
             functions: OnceCell::new(),
+            addresses: OnceCell::new(),
             variables: OnceCell::new(),
             usdt: OnceCell::new(),
         })
     }
 
+    fn debug(&self) -> Option<&Elf> {
+        let find = || debug_file::find(&self.elf, Path::new(&self.path), &self.debug_folders);
+        self.debug.get_or_init(find).as_ref()
+    }
+
+    /// Symbol tables, those with more symbols first.
+    fn tables(&self) -> impl Iterator<Item = Symtab> {
+        let own = Symtab::read(&self.elf, Which::All);
+        let all = own.or_else(|| Symtab::read(self.debug()?, Which::All));
+        all.into_iter().chain(Symtab::read(&self.elf, Which::Dynamic))
+    }
+
     fn read_functions(&self) -> Vec<UserSymbol> {
         let mut functions = Vec::new();
-        for table in self.program.tables() {
+        for table in self.tables() {
             let code = table.iter().filter(|s| matches!(s.kind, SymbolKind::Function | SymbolKind::Indirect));
             functions.extend(code.filter_map(|s| {
                 let symbol = UserSymbol {
                     name: s.name.to_owned(),
                     demangled: None,
-                    offset: self.program.elf().file_offset(s.address)?,
+                    offset: self.elf.file_offset(s.address)?,
                     address: s.address,
                     size: s.size,
                 };
@@ -83,7 +99,7 @@ impl Binary {
 
     fn read_variables(&self) -> HashMap<String, (u64, u64)> {
         let mut variables = HashMap::new();
-        for table in self.program.tables() {
+        for table in self.tables() {
             for symbol in table.iter().filter(|s| s.kind == SymbolKind::Data) {
                 variables.entry(symbol.name.to_owned()).or_insert((symbol.address, symbol.size));
             }
@@ -106,24 +122,26 @@ impl UserBinary for Binary {
     }
 
     fn is_stripped(&self) -> bool {
-        self.program.is_stripped()
+        let has_table = |elf: &Elf| elf.sections.iter().any(|s| s.kind == object::elf::SHT_SYMTAB.0);
+        !has_table(&self.elf) && !self.debug().is_some_and(has_table)
     }
 
     fn file_offset(&self, address: u64) -> Option<u64> {
-        self.program.elf().file_offset(address)
+        self.elf.file_offset(address)
     }
 
     fn address_of(&self, offset: u64) -> Option<u64> {
-        self.program.elf().address_of(offset)
+        self.elf.address_of(offset)
     }
 
     fn is_instruction_start(&self, address: u64) -> Option<bool> {
         if cfg!(target_arch = "aarch64") {
             return Some(address.is_multiple_of(4));
         }
-        let function = self.program.addresses().resolve(address)?;
+        let table = self.addresses.get_or_init(|| AddressTable::new(&self.elf, self.debug()));
+        let function = table.resolve(address)?;
         let size = if function.size == 0 { LONGEST_FUNCTION } else { function.size };
-        let code = self.program.elf().bytes_at(function.start, size)?;
+        let code = self.elf.bytes_at(function.start, size)?;
         begins_at(&code, address - function.start)
     }
 
@@ -132,7 +150,7 @@ impl UserBinary for Binary {
     }
 
     fn usdt(&self) -> &[UsdtNote] {
-        self.usdt.get_or_init(|| usdt::probes(self.program.elf()))
+        self.usdt.get_or_init(|| usdt::probes(&self.elf))
     }
 
     fn types(&self) -> Option<&Btf> {
