@@ -5,4 +5,5 @@ pub mod arbitrary;
 pub mod entropy;
 pub mod kernel;
 pub mod program;
+pub mod vm_host;
 pub mod world;

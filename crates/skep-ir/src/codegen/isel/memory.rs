@@ -22,9 +22,11 @@ impl Isel<'_> {
             Some(Cheap::Const(n)) if size.bytes() < 8 => Opd::Imm(n as i32),
             Some(Cheap::Const(n)) if i32::try_from(n.cast_signed()).is_ok() => Opd::Imm(n as i32),
             _ => {
-                // A store sees only the low bytes, so a truncation before it is none.
+                // A store sees only the low bytes, so a truncation to no less than them is none.
                 let mut val = self.root(val);
-                while let Some(InstKind::Trunc(wide)) = self.def(val) {
+                while let Some(InstKind::Trunc(wide)) = self.def(val)
+                    && self.func.ty(val).bits() >= 8 * u32::from(size.bytes())
+                {
                     val = self.root(*wide);
                 }
                 Opd::Reg(self.reg(val))

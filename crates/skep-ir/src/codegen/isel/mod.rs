@@ -18,7 +18,7 @@ use crate::module::{FuncId, GlobalId};
 use crate::source::Loc;
 use crate::types::{PtrClass, Ty};
 use cranelift_entity::packed_option::PackedOption;
-use cranelift_entity::{PrimaryMap, SecondaryMap};
+use cranelift_entity::{EntitySet, PrimaryMap, SecondaryMap};
 use skep_asm::Size;
 use uses::Uses;
 
@@ -49,7 +49,20 @@ pub(super) fn select(input: &Input<'_>, kfuncs: &mut Vec<String>) -> MFunc {
         kfuncs,
     };
     isel.run(&order);
+    drop_unreachable(&mut isel.mf);
     isel.mf
+}
+
+/// Drops blocks that only a decided jump led to: the kernel refuses code that nothing reaches.
+fn drop_unreachable(mf: &mut MFunc) {
+    let mut reached = EntitySet::new();
+    let mut todo: Vec<MBlock> = mf.order.first().copied().into_iter().collect();
+    while let Some(block) = todo.pop() {
+        if reached.insert(block) {
+            todo.extend(mf.successors(block));
+        }
+    }
+    mf.order.retain(|&block| reached.contains(block));
 }
 
 struct Isel<'a> {

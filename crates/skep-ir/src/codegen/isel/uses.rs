@@ -41,7 +41,8 @@ impl Uses {
                     uses.fused[value] = t.all == 1 && t.conditions == 1;
                 }
                 InstKind::PtrAdd(_, _, None) => uses.address_only[value] = t.all == t.accesses,
-                InstKind::Trunc(_) => uses.stored_only[value] = t.all == t.stores,
+                // A truth value is one bit of the byte that is stored.
+                InstKind::Trunc(_) if data.ty != Ty::I1 => uses.stored_only[value] = t.all == t.stores,
                 InstKind::Load { .. } if data.ty != Ty::I1 => {
                     uses.sext_only[value] = t.all == 1 && t.extensions == 1;
                 }
