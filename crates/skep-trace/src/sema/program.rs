@@ -130,6 +130,12 @@ fn resolve<'s, 'e>(
         targets.retain(|t| wanted(t.provider, options.mode));
         instances.extend(group(probe, targets, &mut attacher));
     }
+    // What reads an iterator ends with it, so nothing else could run beside it.
+    let iterator = instances.iter().find(|i| i.cx.provider == Provider::Iter);
+    if let (Some(iterator), true) = (iterator, instances.iter().any(|i| i.cx.provider != Provider::Iter)) {
+        let loc = iterator.cx.attach_loc;
+        attacher.error(loc, "iter probes cannot be in one script with probes of other kinds.");
+    }
     instances
 }
 

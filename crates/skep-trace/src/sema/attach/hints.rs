@@ -164,7 +164,8 @@ pub(super) fn instead(env: &dyn Env, function: &str, ret: bool) -> Vec<String> {
         name.split_once(':').is_some_and(|(category, event)| env.tracepoint_format(category, event).is_some())
     };
     let mut lines = Vec::new();
-    if let Some(call) = syscall(function) {
+    let listed = ROWS.iter().any(|row| row.functions.contains(&function));
+    if let Some(call) = syscall(function).filter(|_| !listed) {
         let edge = if ret { "exit" } else { "enter" };
         let name = format!("syscalls:sys_{edge}_{call}");
         if exists(&name) {

@@ -314,6 +314,11 @@ impl<'b, 'e> Attacher<'b, 'e> {
         (info.resolve)(self, point)
     }
 
+    /// Whether a message tells why the present probe lacks targets.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// An error about the form of an attach point.
     pub(crate) fn error(&mut self, loc: Loc, message: impl Into<String>) {
         self.failed = true;

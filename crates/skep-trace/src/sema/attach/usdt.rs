@@ -7,10 +7,11 @@ use skep_ir::spec::Attach;
 use skep_ir::{Diagnostic, Feature, ProgKind};
 
 pub(super) fn resolve(a: &mut Attacher<'_, '_>, point: &AttachPoint) -> Vec<Target> {
-    let (file, provider, name) = match point.parts.len() {
-        2 => (part(point, 0), "*", part(point, 1)),
+    let (file, written, name) = match point.parts.len() {
+        2 => (part(point, 0), "", part(point, 1)),
         _ => (part(point, 0), part(point, 1), part(point, 2)),
     };
+    let provider = if point.parts.len() == 2 { "*" } else { written };
     if name.is_empty() {
         a.error(point.loc, "usdt probe must have a target function or wildcard");
         return Vec::new();
@@ -50,6 +51,10 @@ pub(super) fn resolve(a: &mut Attacher<'_, '_>, point: &AttachPoint) -> Vec<Targ
                 facts: Facts::Usdt(note.args.clone()),
             });
         }
+    }
+    if targets.is_empty() && !a.has_failed() && ![file, written, name].into_iter().any(glob::is_pattern) {
+        let parts: Vec<&str> = point.parts.iter().map(|p| p.text.as_str()).collect();
+        a.missing(point.loc, &format!("usdt {}", parts.join(":")), Vec::new());
     }
     targets
 }

@@ -56,16 +56,14 @@ fn delete(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
         if keyed(c, &name) == Some(true) {
             let message =
                 "call to delete() with a single argument expects a map without explicit keys (scalar map)";
-            c.diags.error(Stage::Check, call.loc, message);
-            return Ex::new(Hir::Int(0), Type::Bool, call.loc);
+            return c.error(Stage::Check, call.loc, message);
         }
         let Some((map, _)) = c.map_access(&name, None, call.loc) else { return Ex::unknown(call.loc) };
         return Ex::new(Hir::Call(Func::Delete(map), Vec::new()), Type::Bool, call.loc);
     };
     if keyed(c, &name) == Some(false) {
         let message = "call to delete() with two arguments expects a map with explicit keys (non-scalar map)";
-        c.diags.error(Stage::Check, call.loc, message);
-        return Ex::new(Hir::Int(0), Type::Bool, call.loc);
+        return c.error(Stage::Check, call.loc, message);
     }
     delete_key(c, call, &name, std::slice::from_ref(key))
 }

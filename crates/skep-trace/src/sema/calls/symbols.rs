@@ -56,7 +56,7 @@ pub(crate) const TABLE: &[Function] = &[
         "print(cgroup_path(cgroup));",
         cgroup_path,
     ),
-    function("path", 1, 2, "The path of a file object.", "print(path(&ctx.file.f_path));", path)
+    function("path", 1, 2, "The path of a file object.", "print(path(args.file.f_path));", path)
         .needs(Feature::DPath),
     function(
         "socket_cookie",

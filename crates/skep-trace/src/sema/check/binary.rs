@@ -157,8 +157,8 @@ impl Checker<'_, '_> {
             _ => sx || sy,
         };
         if matches!(kind, BinOp::Div | BinOp::Mod) {
-            let differ = (x.bytes, sx) != (y.bytes, sy);
-            // A constant that fits takes the other side's type, but the sign still decides how it divides.
+            // A constant divides as the other side does, whatever that is.
+            let differ = (x.bytes, sx) != (y.bytes, sy) && !fa && !fb;
             if (sx || sy) && differ {
                 let message = format!(
                     "signed operands for '{}' can lead to undefined behavior (cast to unsigned to silence warning)",
@@ -176,10 +176,17 @@ impl Checker<'_, '_> {
         let (a, b) = match kind {
             // The amount of a shift may be any integer.
             BinOp::Shl | BinOp::Shr => (self.convert(a, &ty), cast(b.e, &ty)),
+            // The difference of two unsigned numbers is right in 64 bits, whatever they are.
+            BinOp::Sub if !sx && !sy => (self.wrapped(a, &ty), self.wrapped(b, &ty)),
             _ => (self.convert(a, &ty), self.convert(b, &ty)),
         };
         let traits = crate::sema::ty::Traits::address(space);
         Ex::typed(Hir::Binary(kind, Box::new(a), Box::new(b)), Ty { ty, traits }, loc)
+    }
+
+    /// The low bits of a number as another type, without a word about those that are lost.
+    fn wrapped(&mut self, ex: Ex, to: &Type) -> hir::Expr {
+        if ex.lit.is_some() { self.convert(ex, to) } else { cast(ex.e, to) }
     }
 
     /// Pointer arithmetic, in units of what is pointed to.

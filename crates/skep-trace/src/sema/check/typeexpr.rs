@@ -62,7 +62,12 @@ impl Checker<'_, '_> {
 
     /// A type that a declaration names.
     pub(crate) fn declared_type(&mut self, ty: &TypeExpr) -> Option<Type> {
-        self.sized(ty).map(|t| t.ty)
+        let written = self.written(ty)?;
+        match written.ty.ty {
+            // Text that a function takes or gives has as much room as text at an address.
+            Type::Str(_) if written.open => Some(Type::Str(self.max_strlen())),
+            _ => self.sized(ty).map(|t| t.ty),
+        }
     }
 
     /// A type whose size must be known.

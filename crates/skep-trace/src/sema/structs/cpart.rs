@@ -210,8 +210,9 @@ impl Part<'_, '_> {
                 if foreign {
                     return self.alone;
                 }
-                self.db.fields(*id).is_empty()
-                    && self.db.forwards.contains_key(&self.db.structs.structs[*id].name)
+                // Looking at the fields would take them from the kernel.
+                let declared = self.db.forwards.contains_key(&def.name);
+                declared && (self.alone || self.db.fields(*id).is_empty())
             }
             _ => false,
         }
