@@ -12,10 +12,8 @@
 
 mod cli;
 mod console;
-#[allow(dead_code, reason = "the commands that use it follow")]
 mod env;
 mod session;
-#[allow(dead_code, reason = "the commands that use it follow")]
 mod symbols;
 mod trace;
 

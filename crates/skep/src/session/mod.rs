@@ -9,7 +9,6 @@
 
 mod attach;
 pub(crate) mod child;
-mod clock;
 mod effects;
 mod maps;
 mod names;
@@ -23,7 +22,7 @@ use crate::trace::Compiled;
 use attach::Placed;
 use child::Command;
 use maps::LiveMaps;
-use names::Names;
+use names::Watch;
 use out::Out;
 use runner::Runner;
 use skep_ir::spec::{Attach, When};
@@ -98,7 +97,7 @@ pub(crate) fn run(mut script: Script<'_>) -> Result<u8, Failure> {
     settings.color = console::wants_color();
     let printer = Printer::new(plan, sources, settings);
     let max_cat_bytes = compiled.program.config.max_cat_bytes;
-    let (maps, names) = (LiveMaps::new(&loaded), Names::new(kernel));
+    let (maps, names) = (LiveMaps::new(&loaded), names::of(&script));
     let mut runner = Runner::new(printer, plan, Out::open(args)?, maps, names, &signals, max_cat_bytes);
     let map = |id: Option<MapId>| -> Option<&Map> { id.and_then(|id| loaded.maps.get(id)) };
     let events = Events::new(map(plan.data_ring), map(plan.control_ring), BufferPages::default())?;
@@ -297,7 +296,9 @@ fn wait(
         poller.add(fd, EVENTS)?;
     }
     let mut pause = BUSY;
+    let mut watch = Watch::new(script);
     loop {
+        watch.look(&mut runner.names);
         let (count, more) = records.batch(runner)?;
         records.tell_losses(runner)?;
         if runner.ending || runner.out.is_closed() {

@@ -1,68 +1,79 @@
-//! Names and times for output. Nothing is read before it is printed.
+//! Names for output, and what is remembered of processes that may end before their addresses are printed.
 
-use super::clock;
-use skep_ir::KernelInfo;
-use skep_load::LiveKernel;
-use skep_sys::clock::Clock as SysClock;
-use skep_sys::proc::{SymbolTable, Users};
-use skep_trace::output::{KernelSymbol, Resolver, UserSymbol, Zone};
-use skep_trace::plan::Clock;
-use std::borrow::Cow;
+use super::Script;
+use crate::symbols::names::LiveNames;
+use crate::symbols::process::UserOptions;
+use skep_trace::config::UserSymbolCache;
+use skep_trace::plan::{Event, Layout, MapValue, Plan};
+use std::time::{Duration, Instant};
 
-/// Answers of the running system.
-pub(crate) struct Names<'k> {
-    kernel: &'k LiveKernel,
-    symbols: Option<SymbolTable>,
-    users: Option<Users>,
-    zone: Option<Zone>,
-    offsets: [Option<i64>; 3],
+/// Between two looks at what a process has mapped: libraries are loaded while it runs.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Names as the settings of a script want them.
+pub(crate) fn of<'k>(script: &Script<'k>) -> LiveNames<'k> {
+    let config = &script.compiled.program.config;
+    // One program at one place: what is known of one process holds for the others.
+    let usual = if script.command.is_some() { UserSymbolCache::PerProgram } else { UserSymbolCache::PerPid };
+    let mut options = UserOptions {
+        cache: config.cache_user_symbols.unwrap_or(usual),
+        demangle: config.cpp_demangle,
+        lines: config.show_debug_info,
+        ..UserOptions::default()
+    };
+    if !script.args.debug_dirs.is_empty() {
+        options.debug_folders = script.args.debug_dirs.clone();
+    }
+    LiveNames::new(script.kernel, options)
 }
 
-impl<'k> Names<'k> {
-    pub(crate) fn new(kernel: &'k LiveKernel) -> Self {
-        Names { kernel, symbols: None, users: None, zone: None, offsets: [None; 3] }
+/// Keeps what is known of a process up to date while it runs.
+pub(crate) struct Watch {
+    pid: Option<u32>,
+    looked: Option<Instant>,
+}
+
+impl Watch {
+    /// The process of `-c` or `-p`, if addresses of processes are printed at all.
+    pub(crate) fn new(script: &Script<'_>) -> Watch {
+        let child = script.command.as_ref().map(|c| c.child().pid());
+        let pid = child.or(script.args.pid);
+        Watch { pid: pid.filter(|_| prints_addresses(&script.compiled.plan)), looked: None }
+    }
+
+    /// Looks at the process, from time to time.
+    pub(crate) fn look(&mut self, names: &mut LiveNames<'_>) {
+        let Some(pid) = self.pid else { return };
+        if self.looked.is_none_or(|at| at.elapsed() >= PAUSE) {
+            self.looked = Some(Instant::now());
+            names.remember(pid);
+        }
     }
 }
 
-impl Resolver for Names<'_> {
-    fn kernel_symbol(&mut self, address: u64) -> Option<KernelSymbol<'_>> {
-        let table = self.symbols.get_or_insert_with(|| SymbolTable::all().unwrap_or_default());
-        let found = table.resolve(address)?;
-        Some(KernelSymbol { name: Cow::Borrowed(found.name), offset: found.offset })
-    }
+fn prints_addresses(plan: &Plan) -> bool {
+    let in_event = |event: &Event| match event {
+        Event::Printf { args, .. }
+        | Event::System { args, .. }
+        | Event::Cat { args, .. }
+        | Event::Message { args, .. } => args.iter().any(|arg| has_address(&arg.layout)),
+        Event::Value(arg) => has_address(&arg.layout),
+        _ => false,
+    };
+    plan.events.iter().any(in_event)
+        || plan.maps.iter().any(|map| {
+            let in_value = matches!(&map.value, MapValue::Plain(layout) if has_address(layout));
+            in_value || map.key.as_ref().is_some_and(has_address)
+        })
+}
 
-    fn user_symbol(&mut self, _pid: u32, _address: u64) -> Option<&UserSymbol> {
-        None
-    }
-
-    fn user_name(&mut self, uid: u64) -> Option<String> {
-        let users = self.users.get_or_insert_with(|| Users::read().unwrap_or_default());
-        u32::try_from(uid).ok().and_then(|uid| users.name(uid)).map(str::to_owned)
-    }
-
-    fn cgroup_path(&mut self, _id: u64, _filter: &str) -> Option<String> {
-        None
-    }
-
-    fn now(&mut self) -> i64 {
-        SysClock::Real.now()
-    }
-
-    fn clock_offset(&mut self, clock: Clock) -> i64 {
-        let from = match clock {
-            Clock::Boot => SysClock::Boot,
-            Clock::Tai => SysClock::Tai,
-            Clock::Monotonic => SysClock::Monotonic,
-        };
-        *self.offsets[clock as usize].get_or_insert_with(|| from.offset_to(SysClock::Real))
-    }
-
-    fn zone(&mut self) -> Zone {
-        self.zone.get_or_insert_with(clock::zone).clone()
-    }
-
-    fn gfp_bit(&mut self, name: &str) -> Option<u32> {
-        let value = self.kernel.btf()?.enum_value(&format!("___GFP_{name}_BIT"))?;
-        u32::try_from(value.value).ok()
+/// Whether addresses of processes are in a value.
+fn has_address(layout: &Layout) -> bool {
+    match layout {
+        Layout::USym | Layout::UStack(_) => true,
+        Layout::Array { elem, .. } => has_address(elem),
+        Layout::Tuple(elems) => elems.iter().any(|(_, elem)| has_address(elem)),
+        Layout::Record(fields) => fields.iter().any(|field| has_address(&field.layout)),
+        _ => false,
     }
 }

@@ -2,9 +2,9 @@
 
 use super::effects::{self, Packets};
 use super::maps::LiveMaps;
-use super::names::Names;
 use super::out::Out;
 use crate::console;
+use crate::symbols::names::LiveNames;
 use skep_sys::poll::{Received, Signal, Signals};
 use skep_trace::output::{Effect, Host, Printer, Sink};
 use skep_trace::plan::Plan;
@@ -19,7 +19,7 @@ pub(crate) struct Runner<'s> {
     pub(crate) out: Out,
     plan: &'s Plan,
     maps: LiveMaps<'s>,
-    names: Names<'s>,
+    pub(crate) names: LiveNames<'s>,
     packets: Packets,
     max_cat_bytes: u64,
     signals: &'s Signals,
@@ -40,7 +40,7 @@ impl<'s> Runner<'s> {
         plan: &'s Plan,
         out: Out,
         maps: LiveMaps<'s>,
-        names: Names<'s>,
+        names: LiveNames<'s>,
         signals: &'s Signals,
         max_cat_bytes: u64,
     ) -> Self {

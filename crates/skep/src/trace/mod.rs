@@ -29,7 +29,13 @@ pub(crate) fn run(args: &TraceArgs) -> Result<u8, Failure> {
         return format(&source::read(args)?);
     }
     let kernel = LiveKernel::without(switched_off(&args.no_features)?);
-    let env = LiveEnv::new(&kernel);
+    let mut env = LiveEnv::new(&kernel);
+    if !args.debug_dirs.is_empty() {
+        env = env.with_debug_folders(args.debug_dirs.clone());
+    }
+    if let Some(file) = &args.functions {
+        env = env.with_traceable_functions(file.clone());
+    }
     match args.action {
         Action::List => list::run(args, &env),
         Action::Compile => compile(args, &env),
