@@ -18,6 +18,7 @@ use skep_load::LiveKernel;
 use skep_sys::process::StopAt;
 use skep_trace::syntax::{self, ast};
 use source::Source;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Does what the command line says; the result is the exit code.
@@ -60,10 +61,19 @@ fn start(args: &TraceArgs, kernel: &LiveKernel, env: &LiveEnv<'_>) -> Result<u8,
     }
     let compiled = front.compile(program)?;
     front.report();
-    if args.emit_elf.is_some() {
-        return Err(Failure::new("object files cannot be written yet"));
+    if let Some(path) = &args.emit_elf {
+        return emit_elf(&compiled, path);
     }
     session::run(Script { args, kernel, sources: &front.sources, compiled: &compiled, target, command })
+}
+
+/// Writes the programs to an object file.
+fn emit_elf(compiled: &Compiled, path: &Path) -> Result<u8, Failure> {
+    let object = skep_load::elf::write(&compiled.collection).map_err(|e| Failure::new(e.to_string()))?;
+    std::fs::write(path, object).map_err(|e| {
+        Failure::new(format!("failed to write object file '{}': {}", path.display(), console::reason(&e)))
+    })?;
+    Ok(0)
 }
 
 /// The features of `--no-feature`.
