@@ -40,6 +40,9 @@ fn run(case: &Case) -> Outcome {
     } else {
         for name in names.split_whitespace() {
             pass(name).ok_or_else(|| format!("there is no pass {name}"))?.run(&mut module, &mut context);
+            if name == "lower" {
+                level = Level::Strict;
+            }
         }
     }
     if !context.diagnostics.is_empty() {

@@ -25,15 +25,20 @@ impl Machine<'_> {
                     }
                 }
             }
-            h::PROBE_READ | h::PROBE_READ_KERNEL => {
-                self.probe_read(Space::Kernel, a(0), low(1), a(2))? as u64
-            }
+            // These take what the address says.
+            h::PROBE_READ => match self.probe_read(Space::Kernel, a(0), low(1), a(2))? {
+                0 => 0,
+                _ => self.probe_read(Space::User, a(0), low(1), a(2))? as u64,
+            },
+            h::PROBE_READ_STR => match self.probe_read_str(Space::Kernel, a(0), low(1), a(2))? {
+                n @ 0.. => n as u64,
+                _ => self.probe_read_str(Space::User, a(0), low(1), a(2))? as u64,
+            },
+            h::PROBE_READ_KERNEL => self.probe_read(Space::Kernel, a(0), low(1), a(2))? as u64,
             h::PROBE_READ_USER | h::COPY_FROM_USER => {
                 self.probe_read(Space::User, a(0), low(1), a(2))? as u64
             }
-            h::PROBE_READ_STR | h::PROBE_READ_KERNEL_STR => {
-                self.probe_read_str(Space::Kernel, a(0), low(1), a(2))? as u64
-            }
+            h::PROBE_READ_KERNEL_STR => self.probe_read_str(Space::Kernel, a(0), low(1), a(2))? as u64,
             h::PROBE_READ_USER_STR => self.probe_read_str(Space::User, a(0), low(1), a(2))? as u64,
             h::RINGBUF_RESERVE => {
                 let ring = self.map_at(a(0))?;

@@ -76,8 +76,6 @@ impl<'m> Machine<'m> {
             I::EventReserve { ring, size } => self.reserve(*ring, *size)?,
             I::EventSubmit { rec, .. } => {
                 self.submit(v(rec), true)?;
-                self.count(Ledger::Seen)?;
-                self.count(Ledger::Committed)?;
                 0
             }
             I::EventDiscard { rec } => {
@@ -90,8 +88,9 @@ impl<'m> Machine<'m> {
                     return Err(Trap::Length { len, max });
                 }
                 let result = self.output(*ring, v(data), len)?;
-                self.count(Ledger::Seen)?;
-                self.count(if result == 0 { Ledger::Committed } else { Ledger::LostRing })?;
+                if result != 0 {
+                    self.count(Ledger::LostRing)?;
+                }
                 result as u64
             }
             I::Count(counter) => {
@@ -118,6 +117,8 @@ impl<'m> Machine<'m> {
                 let better = if matches!(agg, Agg::Min { .. }) { less } else { !less && n != old };
                 if !set || better {
                     self.memory.write_int(cell, n, 8)?;
+                }
+                if !set {
                     self.memory.write_int(cell + 8, 1, 8)?;
                 }
                 Ok(())
@@ -149,7 +150,6 @@ impl<'m> Machine<'m> {
     fn reserve(&mut self, ring: MapId, size: u32) -> Result<u64, Trap> {
         let record = self.reserve_uncounted(ring, u64::from(size));
         if record == 0 {
-            self.count(Ledger::Seen)?;
             self.count(Ledger::LostRing)?;
         }
         Ok(record)

@@ -22,13 +22,17 @@
 pub mod cse;
 pub mod dce;
 mod edit;
+pub mod expand;
+mod field;
 pub mod fold;
 pub mod inline;
 pub mod loops;
+pub mod lower;
 mod params;
 pub mod place;
 pub mod promote;
 pub mod refine;
+mod rewrite;
 pub mod simplify_cfg;
 
 use crate::diag::{Diagnostic, has_errors};
@@ -112,8 +116,10 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "dce", run: Run::Func(dce::run) },
     Pass { name: "simplify_cfg", run: Run::Func(simplify_cfg::run) },
     Pass { name: "cse", run: Run::Func(cse::run) },
+    Pass { name: "expand", run: Run::Module(expand::run) },
     Pass { name: "place", run: Run::Module(place::run) },
     Pass { name: "loops", run: Run::Module(loops::run) },
+    Pass { name: "lower", run: Run::Module(lower::run) },
     Pass { name: "refine", run: Run::Func(refine::run) },
 ];
 
@@ -159,7 +165,8 @@ impl<'h> Pipeline<'h> {
 
     /// See [`optimise_and_lower`].
     pub fn run(mut self, module: &mut Module, context: &mut Context<'_>) -> Vec<Diagnostic> {
-        assert_rules("the front end", module, Level::Normal, None);
+        let mut level = Level::Normal;
+        assert_rules("the front end", module, level, None);
         for name in ORDER {
             let Some(pass) = pass(name) else { continue };
             pass.run(module, context);
@@ -169,7 +176,10 @@ impl<'h> Pipeline<'h> {
             if let Some(after) = &mut self.after {
                 after(name, module);
             }
-            assert_rules(name, module, Level::Normal, None);
+            if *name == "lower" {
+                level = Level::Strict;
+            }
+            assert_rules(name, module, level, Some(context.kernel));
         }
         std::mem::take(&mut context.diagnostics)
     }

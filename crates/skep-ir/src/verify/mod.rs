@@ -13,6 +13,8 @@ mod operands;
 mod records;
 mod results;
 
+pub(crate) use module::may_sleep;
+
 use crate::cfg::Cfg;
 use crate::func::{Block, Def, Func, Inst, Value};
 use crate::helpers::helper;
@@ -143,7 +145,7 @@ pub fn check(module: &Module, level: Level, kernel: Option<&dyn KernelInfo>) -> 
         // Functions are only looked at when their references into the module lead somewhere.
         return out;
     }
-    let sleeps = module::may_sleep(module);
+    let sleeps = may_sleep(module);
     for (id, func) in &module.funcs {
         let mut checker = Checker { module, func, cfg: Cfg::default(), level, out: &mut out };
         if !graph::references(&mut checker) {

@@ -9,7 +9,7 @@ use crate::types::{PtrClass, Ty};
 use cranelift_entity::SecondaryMap;
 
 /// Whether each function runs in sleepable programs alone.
-pub(super) fn may_sleep(module: &Module) -> SecondaryMap<FuncId, bool> {
+pub(crate) fn may_sleep(module: &Module) -> SecondaryMap<FuncId, bool> {
     let mut may = SecondaryMap::with_default(true);
     let mut todo: Vec<FuncId> = module.progs.iter().filter(|p| !p.sleepable).map(|p| p.func).collect();
     while let Some(id) = todo.pop() {

@@ -1,16 +1,17 @@
 //! Programs and libraries that probes attach to.
 
-use crate::symbols::addresses::AddressTable;
-use crate::symbols::elf::{Elf, ElfError};
+use crate::symbols::elf::ElfError;
+use crate::symbols::program::Program;
 use crate::symbols::source::Source;
-use crate::symbols::symtab::{SymbolKind, Symtab, Which};
-use crate::symbols::{debug_file, demangle, open, usdt};
+use crate::symbols::symtab::SymbolKind;
+use crate::symbols::{demangle, open, usdt};
 use skep_btf::Btf;
 use skep_trace::env::{BinaryError, UsdtNote, UserBinary, UserSymbol};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// A function whose size is unknown is decoded this far.
 const LONGEST_FUNCTION: u64 = 1 << 20;
@@ -18,28 +19,26 @@ const LONGEST_FUNCTION: u64 = 1 << 20;
 /// A program, read as far as it was asked about.
 pub(super) struct Binary {
     path: String,
-    elf: Elf,
-    debug_folders: Vec<PathBuf>,
-    debug: OnceCell<Option<Elf>>,
+    program: Program,
     functions: OnceCell<Vec<UserSymbol>>,
-    addresses: OnceCell<AddressTable>,
     variables: OnceCell<HashMap<String, (u64, u64)>>,
     usdt: OnceCell<Vec<UsdtNote>>,
 }
 
 impl Binary {
     /// Opens a program, as a process sees it if one is given, and reads its headers.
-    pub(super) fn open(path: &str, pid: Option<u32>, folders: &[PathBuf]) -> Result<Binary, BinaryError> {
+    pub(super) fn open(path: &str, pid: Option<u32>, folders: &Rc<[PathBuf]>) -> Result<Binary, BinaryError> {
         let (file, place) = open::open(Path::new(path), pid).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => BinaryError::Missing,
             ErrorKind::InvalidInput => BinaryError::NotElf(e.to_string()),
             _ => BinaryError::Io(e.to_string().split(" (os error").next().unwrap_or_default().to_owned()),
         })?;
         let source = Source::file(file).map_err(|e| BinaryError::Io(e.to_string()))?;
-        let elf = Elf::open(source).map_err(|e| match e {
+        let program = Program::open(source, &place, folders).map_err(|e| match e {
             ElfError::NotElf(what) => BinaryError::NotElf(what),
             ElfError::Io(why) => BinaryError::Io(why),
         })?;
+        let elf = program.elf();
         if !elf.is_native() {
             return Err(BinaryError::NotElf(format!("a program for {}", elf.machine_name())));
         }
@@ -48,37 +47,22 @@ impl Binary {
         }
         Ok(Binary {
             path: place.to_string_lossy().into_owned(),
-            elf,
-            debug_folders: folders.to_vec(),
-            debug: OnceCell::new(),
+            program,
             functions: OnceCell::new(),
-            addresses: OnceCell::new(),
             variables: OnceCell::new(),
             usdt: OnceCell::new(),
         })
     }
 
-    fn debug(&self) -> Option<&Elf> {
-        let find = || debug_file::find(&self.elf, Path::new(&self.path), &self.debug_folders);
-        self.debug.get_or_init(find).as_ref()
-    }
-
-    /// Symbol tables, those with more symbols first.
-    fn tables(&self) -> impl Iterator<Item = Symtab> {
-        let own = Symtab::read(&self.elf, Which::All);
-        let all = own.or_else(|| Symtab::read(self.debug()?, Which::All));
-        all.into_iter().chain(Symtab::read(&self.elf, Which::Dynamic))
-    }
-
     fn read_functions(&self) -> Vec<UserSymbol> {
         let mut functions = Vec::new();
-        for table in self.tables() {
+        for table in self.program.tables() {
             let code = table.iter().filter(|s| matches!(s.kind, SymbolKind::Function | SymbolKind::Indirect));
             functions.extend(code.filter_map(|s| {
                 let symbol = UserSymbol {
                     name: s.name.to_owned(),
                     demangled: None,
-                    offset: self.elf.file_offset(s.address)?,
+                    offset: self.program.elf().file_offset(s.address)?,
                     address: s.address,
                     size: s.size,
                 };
@@ -99,7 +83,7 @@ impl Binary {
 
     fn read_variables(&self) -> HashMap<String, (u64, u64)> {
         let mut variables = HashMap::new();
-        for table in self.tables() {
+        for table in self.program.tables() {
             for symbol in table.iter().filter(|s| s.kind == SymbolKind::Data) {
                 variables.entry(symbol.name.to_owned()).or_insert((symbol.address, symbol.size));
             }
@@ -122,26 +106,24 @@ impl UserBinary for Binary {
     }
 
     fn is_stripped(&self) -> bool {
-        let has_table = |elf: &Elf| elf.sections.iter().any(|s| s.kind == object::elf::SHT_SYMTAB.0);
-        !has_table(&self.elf) && !self.debug().is_some_and(has_table)
+        self.program.is_stripped()
     }
 
     fn file_offset(&self, address: u64) -> Option<u64> {
-        self.elf.file_offset(address)
+        self.program.elf().file_offset(address)
     }
 
     fn address_of(&self, offset: u64) -> Option<u64> {
-        self.elf.address_of(offset)
+        self.program.elf().address_of(offset)
     }
 
     fn is_instruction_start(&self, address: u64) -> Option<bool> {
         if cfg!(target_arch = "aarch64") {
             return Some(address.is_multiple_of(4));
         }
-        let table = self.addresses.get_or_init(|| AddressTable::new(&self.elf, self.debug()));
-        let function = table.resolve(address)?;
+        let function = self.program.addresses().resolve(address)?;
         let size = if function.size == 0 { LONGEST_FUNCTION } else { function.size };
-        let code = self.elf.bytes_at(function.start, size)?;
+        let code = self.program.elf().bytes_at(function.start, size)?;
         begins_at(&code, address - function.start)
     }
 
@@ -150,7 +132,7 @@ impl UserBinary for Binary {
     }
 
     fn usdt(&self) -> &[UsdtNote] {
-        self.usdt.get_or_init(|| usdt::probes(&self.elf))
+        self.usdt.get_or_init(|| usdt::probes(self.program.elf()))
     }
 
     fn types(&self) -> Option<&Btf> {

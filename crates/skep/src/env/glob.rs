@@ -6,7 +6,7 @@ pub(super) fn is_pattern(text: &str) -> bool {
 }
 
 /// Whether a whole name fits a pattern of `*`, `?` and `[a-z]`, `[!a-z]`.
-pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // Where to go on after a mismatch: behind the last `*`, which then covers one byte more.
     let mut retry = None;

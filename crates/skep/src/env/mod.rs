@@ -7,7 +7,7 @@ mod binary;
 mod cgroups;
 mod find;
 mod functions;
-mod glob;
+pub(crate) mod glob;
 mod ld_cache;
 mod source;
 #[cfg(test)]
@@ -25,6 +25,7 @@ use skep_trace::env::{BinaryError, Env, PidNamespace, UserBinary};
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// The kernel as the loader knows it: what is compiled against is what is loaded into.
@@ -44,7 +45,7 @@ pub(crate) struct LiveEnv<'k> {
     symbols: RefCell<HashMap<String, Option<u64>>>,
     functions: OnceCell<Vec<(String, String)>>,
     binaries: RefCell<HashMap<(String, Option<u32>), Opened>>,
-    debug_folders: Vec<PathBuf>,
+    debug_folders: Rc<[PathBuf]>,
     /// A list of functions that can be probed, given instead of the kernel's.
     traceable: Option<PathBuf>,
 }
@@ -59,7 +60,7 @@ impl<'k> LiveEnv<'k> {
             symbols: RefCell::default(),
             functions: OnceCell::new(),
             binaries: RefCell::default(),
-            debug_folders: vec![PathBuf::from(debug_file::USUAL)],
+            debug_folders: Rc::new([PathBuf::from(debug_file::USUAL)]),
             traceable: None,
         }
     }
@@ -72,7 +73,7 @@ impl<'k> LiveEnv<'k> {
 
     /// Looks for separate debug files in these folders instead of the usual one.
     pub(crate) fn with_debug_folders(mut self, folders: Vec<PathBuf>) -> Self {
-        self.debug_folders = folders;
+        self.debug_folders = folders.into();
         self
     }
 

@@ -1,7 +1,6 @@
 //! Addresses of a program to its functions.
 
-use super::elf::Elf;
-use super::symtab::{Symbol, SymbolKind, Symtab, Which};
+use super::symtab::{Symbol, SymbolKind, Symtab};
 
 /// How many symbols before an address are looked at for one that covers it: functions rarely lie inside others.
 const LOOK_BACK: usize = 16;
@@ -36,17 +35,8 @@ pub(crate) struct Place<'t> {
 }
 
 impl AddressTable {
-    /// Reads the symbols of a program, and of its debug file, if it has one.
-    pub(crate) fn new(elf: &Elf, debug: Option<&Elf>) -> AddressTable {
-        let tables = [
-            Symtab::read(elf, Which::All),
-            debug.and_then(|debug| Symtab::read(debug, Which::All)),
-            Symtab::read(elf, Which::Dynamic),
-        ];
-        AddressTable::of(tables.into_iter().flatten().collect())
-    }
-
-    fn of(tables: Vec<Symtab>) -> AddressTable {
+    /// Of the symbols in several tables.
+    pub(crate) fn of(tables: Vec<Symtab>) -> AddressTable {
         let mut found = Vec::new();
         for (index, table) in tables.iter().enumerate() {
             for symbol in table.iter().filter(|s| s.kind != SymbolKind::Data) {
@@ -66,11 +56,6 @@ impl AddressTable {
         };
         let entries = found.iter().map(entry).collect();
         AddressTable { entries, tables }
-    }
-
-    /// Whether nothing is known.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// The function that holds an address. One whose size is unknown reaches to the next.

@@ -1,0 +1,162 @@
+//! Symbols of processes that run, have ended, or lost their file.
+
+use super::process::{UserOptions, UserSymbols};
+use super::testing::{Folder, PROGRAM};
+use skep_trace::config::UserSymbolCache;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// The test program while it sleeps, and the address of its function `twice`.
+struct Running {
+    child: Child,
+    twice: u64,
+}
+
+impl Running {
+    fn start(program: &Path) -> Running {
+        let mut child =
+            Command::new(program).arg("wait").stdout(Stdio::piped()).spawn().expect("it was just compiled");
+        let mut line = String::new();
+        let output = child.stdout.as_mut().expect("it was piped");
+        BufReader::new(output).read_line(&mut line).expect("it prints a line");
+        let address = line.trim().split_once(" 0x").expect("a number and an address").1;
+        Running { child, twice: u64::from_str_radix(address, 16).expect("an address") }
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn symbols(cache: UserSymbolCache) -> UserSymbols {
+    UserSymbols::new(UserOptions { cache, ..UserOptions::default() })
+}
+
+fn name(symbols: &mut UserSymbols, pid: u32, address: u64) -> Option<String> {
+    let found = symbols.resolve(pid, address)?;
+    Some(format!("{}+{}", found.name.as_deref()?, found.offset))
+}
+
+#[test]
+fn running_and_ended() {
+    let folder = Folder::new("processes");
+    for (file, flags) in [("pie", &["-pie", "-fPIE"][..]), ("fixed", &["-no-pie", "-fno-PIE"])] {
+        let Some(program) = folder.compile(file, PROGRAM, flags) else { return };
+        let mut process = Running::start(&program);
+        let (pid, twice) = (process.pid(), process.twice);
+        let mut all =
+            [UserSymbolCache::PerPid, UserSymbolCache::PerProgram, UserSymbolCache::None].map(symbols);
+        for symbols in &mut all {
+            assert_eq!(name(symbols, pid, twice).as_deref(), Some("twice+0"));
+            assert_eq!(name(symbols, pid, twice + 3).as_deref(), Some("twice+3"));
+            let found = symbols.resolve(pid, twice).expect("just found");
+            assert_eq!(found.path.as_deref(), program.to_str());
+            assert_eq!(name(symbols, pid, 1), None);
+            assert_eq!(name(symbols, pid, u64::MAX), None);
+        }
+        process.stop();
+        for symbols in &mut all[..2] {
+            assert_eq!(name(symbols, pid, twice + 5).as_deref(), Some("twice+5"), "known before its end");
+        }
+        assert_eq!(name(&mut symbols(UserSymbolCache::PerPid), pid, twice), None, "never seen alive");
+    }
+}
+
+#[test]
+fn removed_file() {
+    let folder = Folder::new("removed");
+    let Some(program) = folder.compile("removed", PROGRAM, &[]) else { return };
+    let process = Running::start(&program);
+    std::fs::remove_file(&program).expect("it was just made");
+    std::fs::write(&program, "another file").expect("the test's folder");
+    let mut symbols = symbols(UserSymbolCache::PerPid);
+    assert_eq!(name(&mut symbols, process.pid(), process.twice).as_deref(), Some("twice+0"));
+}
+
+#[test]
+fn remembered_for_those_that_follow() {
+    let folder = Folder::new("remembered");
+    let Some(program) = folder.compile("again", PROGRAM, &["-no-pie", "-fno-PIE"]) else { return };
+    let mut first = Running::start(&program);
+    let mut symbols = symbols(UserSymbolCache::PerProgram);
+    symbols.remember(first.pid());
+    let second = Running::start(&program);
+    let (pid, twice) = (second.pid(), second.twice);
+    first.stop();
+    drop(second);
+    assert_eq!(name(&mut symbols, pid, twice).as_deref(), Some("twice+0"));
+}
+
+#[test]
+fn own_code() {
+    let mut symbols = symbols(UserSymbolCache::PerPid);
+    let pid = std::process::id();
+    let address = own_code as fn() as usize as u64;
+    let found = name(&mut symbols, pid, address).expect("this program has symbols");
+    assert_eq!(found, "skep::symbols::tests::own_code+0");
+    let vdso = skep_sys::proc::maps(pid).expect("own mappings");
+    let vdso = vdso.into_iter().find(|m| m.path.as_deref() == Some(Path::new("[vdso]")));
+    if let Some(vdso) = vdso {
+        let mut inside = (vdso.start..vdso.end).step_by(16);
+        assert!(inside.any(|at| name(&mut symbols, pid, at).is_some_and(|n| n.starts_with("clock_gettime"))));
+    }
+}
+
+#[test]
+fn kernel() {
+    let mut symbols = super::kernel::KernelSymbols::default();
+    assert_eq!(symbols.resolve(1), None);
+    let (found, visited) = skep_sys::proc::find_symbols(&["vfs_read"]).expect("kallsyms can be read");
+    if visited.hidden {
+        return;
+    }
+    let address = found[0][0].addr;
+    let symbol = symbols.resolve(address + 4).expect("it was found");
+    assert_eq!((symbol.name, symbol.offset), ("vfs_read", 4));
+}
+
+#[test]
+fn damaged_files() {
+    use super::source::Source;
+    let folder = Folder::new("damaged");
+    let Some(program) = folder.compile("whole", PROGRAM, &["-g", "-O1"]) else { return };
+    let whole = std::fs::read(program).expect("it was just made");
+    let folders: std::rc::Rc<[std::path::PathBuf]> = [].into();
+    let ask = |bytes: Vec<u8>| {
+        let len = bytes.len() as u64;
+        let Ok(program) = super::program::Program::open(Source::Bytes(bytes), Path::new("x"), &folders)
+        else {
+            return;
+        };
+        let _ = (program.is_stripped(), super::usdt::probes(program.elf()), program.elf().build_id());
+        for address in [0, 0x1139, 0x401136, len, u64::MAX] {
+            let _ = program.addresses().resolve(address);
+            let _ = (program.elf().file_offset(address), program.elf().address_of(address));
+            let _ = (program.elf().address_of_mapped(address), program.elf().bytes_at(address, 100));
+        }
+    };
+    for len in (0..whole.len()).step_by(97) {
+        ask(whole[..len].to_vec());
+    }
+    // Numbers at the ends of the file, where the headers are, changed to extremes.
+    let head = (0..whole.len().min(1024)).chain(whole.len().saturating_sub(2600)..whole.len());
+    for at in head {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            ask(bytes);
+        }
+    }
+}
