@@ -143,25 +143,18 @@ impl Probing<'_> {
         self.kernel.btf().is_some_and(holds).into()
     }
 
-    /// A kernel function counts as there only if tracepoint programs and kprobes may both call it: which kind
-    /// a front end will choose is not known here.
+    /// Whether programs of tracepoints may call a kernel function. Kinds of programs differ in what they may
+    /// call, and which one a front end will choose is not known here; the load says it where it matters.
     fn kfunc(&self, name: &str) -> Answer {
         let Some(id) = self.kernel.btf().and_then(|btf| btf.find(name, KindMask::FUNC)) else {
             return Answer::No;
         };
-        let insns = images::kfunc(id);
-        let may = |prog_type| {
-            let load = ProgLoad { prog_type, insns: &insns, ..base() };
-            match Prog::load_logged(&load, log_level::BRANCHES) {
-                Ok(_) => Answer::Yes,
-                Err(e) if e.log.text.is_empty() => self.refused(&e.error),
-                // If it may be called, the registers are complained about, in as many ways as there are types.
-                Err(e) => (!DENIALS.iter().any(|denial| e.log.text.contains(denial))).into(),
-            }
-        };
-        match may(ProgType::TRACEPOINT) {
-            Answer::Yes => may(ProgType::KPROBE),
-            other => other,
+        let load = ProgLoad { prog_type: ProgType::TRACEPOINT, insns: &images::kfunc(id), ..base() };
+        match Prog::load_logged(&load, log_level::BRANCHES) {
+            Ok(_) => Answer::Yes,
+            Err(e) if e.log.text.is_empty() => self.refused(&e.error),
+            // If it may be called, the registers are complained about, in as many ways as there are types.
+            Err(e) => (!DENIALS.iter().any(|denial| e.log.text.contains(denial))).into(),
         }
     }
 

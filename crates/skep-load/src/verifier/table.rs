@@ -127,6 +127,8 @@ meanings! {
         "one instruction accesses memory of different kinds", "";
     Compiler "math between {} pointer and {}" => "a number without limits is added to a {0} address", "";
     Compiler "R{} pointer arithmetic on {} prohibited" => "an address of type {1} is changed", "";
+    Compiler "pointer += pointer prohibited" => "two addresses are added", "";
+    Compiler "only read is supported" => "kernel memory is written, and programs may only read it", "";
     Compiler "invalid bpf_context access off={} size={}" =>
         "{1} bytes at offset {0} of the context cannot be accessed in this kind of program", "";
     Compiler "R{} type={} expected={}" => "a function of the kernel gets {1} where it takes {2}", "";

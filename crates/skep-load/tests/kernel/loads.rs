@@ -1,0 +1,264 @@
+//! Collections become kernel objects.
+
+use crate::harness::{Needs, Outcome, Stop, Test, ensure, ensure_eq};
+use crate::support::{add_program, collection, spec};
+use skep_asm::{Endian, decode};
+use skep_ir::kernel::{Feature, FeatureSet, KernelInfo};
+use skep_ir::module::MapKind;
+use skep_ir::spec::Collection;
+use skep_load::{LiveKernel, LoadFailure, LoadOptions, Stage, load};
+use skep_sys::bpf::{TestRun, log_level};
+use skep_sys::proc::find_symbols;
+use std::time::{Duration, Instant};
+
+pub(crate) const TESTS: &[Test] = &[
+    ("kinds_of_programs_load", Needs::Root, kinds),
+    ("maps_get_sizes_contents_and_are_frozen", Needs::Root, maps),
+    ("maps_of_maps", Needs::Root, maps_of_maps),
+    ("references_are_replaced", Needs::Root, references),
+    ("bound_programs_load_once_for_each_place", Needs::Root, bound),
+    ("names_that_the_kernel_does_not_have", Needs::Root, unknown_names),
+    ("a_subset_of_programs_loads", Needs::Root, subset),
+    ("failures_are_kept_or_end_the_load", Needs::Root, failures),
+    ("a_kind_that_the_kernel_forbids_is_named", Needs::Root, forbidden),
+    ("a_thousand_programs_load_in_time", Needs::Root, thousand),
+    ("the_log_of_a_program_that_loads", Needs::Root, log),
+    ("maps_that_cannot_be_made", Needs::Root, bad_maps),
+];
+
+const NOTHING: &str = "r0 = 0\nexit\n";
+
+fn done(c: &Collection) -> Result<skep_load::Loaded, LoadFailure> {
+    load(c, &LiveKernel::new(), &LoadOptions::default())
+}
+
+fn kinds() -> Outcome {
+    let kernel = LiveKernel::new();
+    for (kind, attach, feature) in [
+        ("kprobe", "do_exit", None),
+        ("tracepoint", "sched:sched_switch", None),
+        ("raw_tp", "sched_switch", None),
+        ("tp_btf", "sched_switch", Some(Feature::TpBtf)),
+        ("fentry", "do_exit", Some(Feature::Fentry)),
+        ("fexit", "kernel_clone", Some(Feature::Fentry)),
+        ("lsm", "file_open", Some(Feature::Lsm)),
+        ("iter", "task", Some(Feature::Iter)),
+        ("perf_event", "", None),
+        ("tc", "", None),
+        ("cgroup_skb", "", None),
+        ("netfilter", "", Some(Feature::Netfilter)),
+        ("syscall", "", None),
+    ] {
+        if feature.is_some_and(|f| !kernel.has(f)) {
+            continue;
+        }
+        let mut c = collection(kind, &[attach], NOTHING)?;
+        c.programs[0].sleepable = kind == "syscall";
+        if let Err(e) = load(&c, &kernel, &LoadOptions::default()) {
+            return Err(Stop::Fail(format!("{kind}: {e}\n{}", e.log.text)));
+        }
+    }
+    Ok(())
+}
+
+fn maps() -> Outcome {
+    let mut c = Collection::default();
+    let ring = c.maps.push(spec("ring", MapKind::RingBuf, 0, 0, 5000));
+    let perf = c.maps.push(spec("perf", MapKind::PerfEventArray, 4, 4, 0));
+    let mut rodata = spec(".rodata", MapKind::Array, 4, 8, 1);
+    rodata.frozen = true;
+    rodata.map.contents = vec![(vec![0; 4], vec![1, 2, 3, 4, 5, 6, 7, 8])];
+    let rodata = c.maps.push(rodata);
+    let mut each = spec("@a name, long", MapKind::PercpuArray, 4, 4, 2);
+    each.map.contents = vec![(1u32.to_le_bytes().to_vec(), vec![9, 9, 9, 9])];
+    let each = c.maps.push(each);
+    let loaded = done(&c)?;
+    ensure_eq!(loaded.maps[ring].info()?.max_entries, 8192);
+    let cpus = skep_sys::cpu::possible_count()?;
+    ensure_eq!(loaded.maps[perf].info()?.max_entries as usize, cpus);
+    let frozen = &loaded.maps[rodata];
+    ensure_eq!(frozen.lookup(&[0; 4])?, Some(vec![1, 2, 3, 4, 5, 6, 7, 8]));
+    let written = frozen.update(&[0; 4], &[0; 8], skep_sys::bpf::ElemFlags::NONE);
+    ensure!(written.is_err_and(|e| e.is_permission()), "a frozen map is not written");
+    let value = loaded.maps[each].lookup(&1u32.to_le_bytes())?.unwrap_or_default();
+    ensure_eq!(value, [9, 9, 9, 9, 0, 0, 0, 0].repeat(cpus));
+    ensure_eq!(loaded.maps[each].info()?.name, "_a_name__long");
+    Ok(())
+}
+
+fn maps_of_maps() -> Outcome {
+    let mut c = Collection::default();
+    let mut outer = spec("outer", MapKind::ArrayOfMaps, 4, 4, 3);
+    outer.map.inner = Some(skep_ir::MapId::from_u32(1));
+    let outer = c.maps.push(outer);
+    let inner = c.maps.push(spec("inner", MapKind::Hash, 4, 4, 8));
+    let loaded = done(&c)?;
+    use std::os::fd::AsFd;
+    let none = skep_sys::bpf::ElemFlags::NONE;
+    loaded.maps[outer].update_fd(&[0; 4], loaded.maps[inner].as_fd(), none)?;
+    ensure!(loaded.maps[outer].lookup(&[0; 4])?.is_some(), "the inner map is in the outer one");
+    Ok(())
+}
+
+fn references() -> Outcome {
+    let text = "
+r6 = ksym[do_exit]
+r1 = map[count][0]+0
+*(u64 *)(r1 +0) = r6
+*(u64 *)(r10 -8) = 7
+r1 = map[hash]
+r2 = r10
+r2 += -8
+r3 = r2
+r4 = 0
+call bpf_map_update_elem#2
+r0 = 0
+exit
+";
+    let c = collection("raw_tp", &["once"], text)?;
+    let loaded = done(&c)?;
+    loaded.programs[0].prog.test_run(&TestRun::default())?;
+    let by_name = |name| c.maps.iter().find(|(_, m)| m.map.name == name).map(|(id, _)| &loaded.maps[id]);
+    let (Some(count), Some(hash)) = (by_name("count"), by_name("hash")) else {
+        return Err(Stop::Fail("the maps are there".into()));
+    };
+    let address = find_symbols(&["do_exit"])?.0[0].first().map(|s| s.addr);
+    let stored = count.lookup(&[0; 4])?.unwrap_or_default();
+    ensure_eq!(Some(stored), address.map(|a| a.to_le_bytes().to_vec()));
+    let seven = 7u64.to_le_bytes();
+    ensure_eq!(hash.lookup(&seven)?, Some(seven.to_vec()));
+    Ok(())
+}
+
+fn bound() -> Outcome {
+    let kernel = LiveKernel::new();
+    if !kernel.has(Feature::TpBtf) {
+        return Err(Stop::Skip("no tp_btf".into()));
+    }
+    let c = collection("tp_btf", &["sched_switch", "sched_wakeup"], NOTHING)?;
+    let loaded = load(&c, &kernel, &LoadOptions::default())?;
+    let places: Vec<_> = loaded.programs.iter().map(|p| p.attach.clone()).collect();
+    ensure_eq!(places, vec![0..1, 1..2]);
+    let id = |i: usize| loaded.programs[i].prog.info().map(|info| info.attach_btf_id);
+    ensure!(id(0)? != id(1)? && id(0)? != 0, "they are bound to different tracepoints");
+    if kernel.has(Feature::Kfuncs) && kernel.btf().is_some_and(|b| b.func("bpf_rcu_read_lock").is_some()) {
+        let text = "call kfunc:bpf_rcu_read_lock\ncall kfunc:bpf_rcu_read_unlock\nr0 = 0\nexit\n";
+        let loaded = load(&collection("tp_btf", &["sched_switch"], text)?, &kernel, &LoadOptions::default())?;
+        let code = loaded.programs[0].prog.code()?;
+        ensure!(!decode(&code.xlated, Endian::Little)?.is_empty(), "it is there");
+    }
+    Ok(())
+}
+
+fn unknown_names() -> Outcome {
+    let message = |c: Collection| match done(&c) {
+        Ok(_) => "loaded".to_owned(),
+        Err(e) => e.diagnostic.render(&c.sources, false),
+    };
+    let text = message(collection("tp_btf", &["sched_swich"], NOTHING)?);
+    ensure!(text.contains("the kernel describes no tracepoint sched_swich"), "{text}");
+    ensure!(text.contains("HINT: did you mean sched_switch"), "{text}");
+    ensure!(text.contains("prog.s:1:1-7"), "it has a place: {text}");
+    let text = message(collection("raw_tp", &[], "r1 = ksym[no_such_symbol]\nr0 = 0\nexit\n")?);
+    ensure!(text.contains("the kernel has no symbol no_such_symbol"), "{text}");
+    let text = message(collection("raw_tp", &[], "call kfunc:no_such_kfunc\nr0 = 0\nexit\n")?);
+    ensure!(text.contains("the kernel has no kernel function no_such_kfunc"), "{text}");
+    Ok(())
+}
+
+fn many(count: usize) -> Result<Collection, String> {
+    let mut c = collection("raw_tp", &["sched_switch"], NOTHING)?;
+    for i in 1..count {
+        add_program(&mut c, &format!("prog{i}"), "raw_tp", &["sched_switch"], NOTHING)?;
+    }
+    Ok(c)
+}
+
+fn subset() -> Outcome {
+    let options = LoadOptions { programs: Some(&[2, 0]), ..LoadOptions::default() };
+    let loaded = load(&many(4)?, &LiveKernel::new(), &options)?;
+    let specs: Vec<usize> = loaded.programs.iter().map(|p| p.spec).collect();
+    ensure_eq!(specs, [0, 2]);
+    Ok(())
+}
+
+fn failures() -> Outcome {
+    let mut c = many(40)?;
+    add_program(&mut c, "bad", "raw_tp", &["sched_switch"], "r0 = r5\nexit\n")?;
+    add_program(&mut c, "good", "raw_tp", &["sched_switch"], NOTHING)?;
+    let failure = match done(&c) {
+        Ok(_) => return Err(Stop::Fail("a bad program loaded".into())),
+        Err(failure) => failure,
+    };
+    ensure_eq!(failure.stage, Stage::Program(40));
+    ensure!(failure.log.text.contains("!read_ok"), "{}", failure.log.text);
+    ensure!(
+        failure.diagnostic.render(&c.sources, false).starts_with("bad.s:1:1-8: ERROR: bad: "),
+        "{failure}"
+    );
+    for threads in [0, 1, 3] {
+        let options = LoadOptions { keep_going: true, threads, ..LoadOptions::default() };
+        let loaded = load(&c, &LiveKernel::new(), &options)?;
+        ensure_eq!(loaded.programs.len(), 41);
+        ensure_eq!(loaded.failed.len(), 1);
+        ensure!(loaded.programs.iter().map(|p| p.spec).is_sorted(), "in the order of the collection");
+    }
+    Ok(())
+}
+
+fn forbidden() -> Outcome {
+    let kernel = LiveKernel::new();
+    if kernel.has(Feature::Fentry) {
+        return Err(Stop::Skip("this kernel has fentry".into()));
+    }
+    if kernel.open_btf().is_err() {
+        return Err(Stop::Skip("this kernel has no BTF".into()));
+    }
+    let c = collection("fentry", &["do_exit"], NOTHING)?;
+    match load(&c, &kernel, &LoadOptions::default()) {
+        Ok(_) => Err(Stop::Fail("it loads, and the probe said that it does not".into())),
+        Err(e) => {
+            let text = e.diagnostic.render(&c.sources, false);
+            ensure!(text.contains("forbids programs of kind fentry to everybody"), "{text}");
+            ensure!(text.contains("use a kprobe, or a tracepoint"), "{text}");
+            Ok(())
+        }
+    }
+}
+
+fn thousand() -> Outcome {
+    let c = many(1000)?;
+    let start = Instant::now();
+    let loaded = done(&c)?;
+    let took = start.elapsed();
+    ensure_eq!(loaded.programs.len(), 1000);
+    ensure!(took < Duration::from_secs(3), "1000 programs took {took:?}");
+    Ok(())
+}
+
+fn log() -> Outcome {
+    let options = LoadOptions { log_level: log_level::STATES, ..LoadOptions::default() };
+    let loaded = load(&many(1)?, &LiveKernel::new(), &options)?;
+    let log = loaded.programs[0].log.clone().unwrap_or_default();
+    ensure!(log.text.contains("processed 2 insns"), "{}", log.text);
+    Ok(())
+}
+
+fn bad_maps() -> Outcome {
+    let kernel = LiveKernel::without(FeatureSet::default());
+    let text = |map| {
+        let mut c = Collection::default();
+        c.maps.push(map);
+        match load(&c, &kernel, &LoadOptions::default()) {
+            Ok(_) => "made".to_owned(),
+            Err(e) => e.diagnostic.render(&c.sources, false),
+        }
+    };
+    let zero = text(spec("zero", MapKind::Hash, 4, 4, 0));
+    ensure!(zero.starts_with("ERROR: map zero cannot be made: bpf(BPF_MAP_CREATE): EINVAL"), "{zero}");
+    let mut pinned = spec("pinned", MapKind::Hash, 4, 4, 1);
+    pinned.map.pin = Some("pinned".into());
+    let pinned = text(pinned);
+    ensure!(pinned.contains("no directory is given"), "{pinned}");
+    Ok(())
+}
