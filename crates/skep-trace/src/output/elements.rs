@@ -1,5 +1,6 @@
 //! Elements of maps: read, put together over all CPUs, and brought into order.
 
+use super::histogram::Scale;
 use super::host::{MapError, Maps};
 use super::number::{extend, read};
 use crate::plan::{Layout, MapPlan, MapValue, Storage};
@@ -100,6 +101,7 @@ impl Table {
         let key_size = plan.key_size as usize;
         // Where the number of a bucket stands: an array's index is the number.
         let number_at = if plan.storage == Storage::KeyedBuckets { key_size.next_multiple_of(8) } else { 0 };
+        let limit = Scale::of(agg).map_or(u64::MAX, Scale::buckets);
         let mut rows: HashMap<Vec<u8>, usize> = HashMap::new();
         maps.elements(plan.id, &mut |key, value| {
             let number = match plan.storage {
@@ -130,7 +132,7 @@ impl Table {
                 }
                 (Total::Buckets(buckets), _) => {
                     let count = value.chunks(8).fold(0_u64, |sum, cell| sum.wrapping_add(read(cell, 0, 8)));
-                    if count > 0 {
+                    if count > 0 && number < limit {
                         buckets.push((number, count));
                     }
                 }
@@ -140,6 +142,8 @@ impl Table {
         for row in &mut self.rows {
             if let Total::Buckets(buckets) = &mut row.total {
                 buckets.sort_unstable();
+                // A hash that is written while it is read may yield an element twice.
+                buckets.dedup_by_key(|(number, _)| *number);
             }
         }
         Ok(())

@@ -36,6 +36,16 @@ impl Scale {
         }
     }
 
+    /// How many buckets there are at most.
+    pub(super) fn buckets(self) -> u64 {
+        match self {
+            Scale::Powers { bits } => ((65 - u64::from(bits)) << bits) + 1,
+            Scale::Linear { min, max, step } => {
+                (i128::from(max) - i128::from(min)).max(0) as u64 / step as u64 + 2
+            }
+        }
+    }
+
     /// The lowest value of a bucket; `None` for the one that holds all lower values.
     fn lower(self, bucket: u64) -> Option<i128> {
         let n = i128::from(bucket.checked_sub(1)?);

@@ -204,7 +204,10 @@ impl Values<'_> {
         else {
             return None;
         };
+        // The two differ by whole seconds; what is more was between reading one clock and the other.
+        const SECOND: i64 = 1_000_000_000;
         let offset = self.names.clock_offset(Clock::Tai);
+        let offset = offset.saturating_add(SECOND / 2).div_euclid(SECOND) * SECOND;
         let start = |number: u64| (number.wrapping_mul(*interval) as i64).wrapping_add(offset);
         Some(Series::new(values, span, start, *signed))
     }
