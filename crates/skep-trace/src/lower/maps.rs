@@ -7,6 +7,7 @@ use super::place::Src;
 use super::resources::plain_map;
 use super::store::{Dest, Fill};
 use super::unit::Unit;
+use super::visit;
 use crate::hir::{DeclaredKind, Expr, ExprKind, Map, MapRef};
 use crate::plan::{Layout, MapPlan, MapValue, RuntimeError, Storage};
 use crate::types::{AggTy, Type};
@@ -14,7 +15,7 @@ use skep_ir::func::Storage as SlotStorage;
 use skep_ir::inst::{InstKind, Ledger};
 use skep_ir::module::{Map as IrMap, MapKind};
 use skep_ir::types::PtrClass;
-use skep_ir::{Feature, Loc, MapId, Ty, Value};
+use skep_ir::{Feature, Loc, MapId, ProgKind, Ty, Value};
 
 /// How the elements of one of the script's maps are kept.
 #[derive(Clone, Debug)]
@@ -107,17 +108,24 @@ impl Unit<'_> {
                 let default = self.program.config.max_map_keys;
                 ir.max_entries = map.declared.map_or(u32::try_from(default).unwrap_or(u32::MAX), |(_, n)| n);
                 // Allocating every element of a per-CPU hash costs a call of the per-CPU allocator each, which
-                // is milliseconds before the script has begun.
+                // is milliseconds before the script has begun. Where interrupts are off, the allocator does not
+                // get at more memory than the little that it keeps at hand.
                 let bytes = u64::from(ir.key_size + value_size) * u64::from(ir.max_entries);
                 let lazily = ir.kind == MapKind::PercpuHash
                     || (ir.kind == MapKind::Hash && bytes > PREALLOCATED_BYTES);
-                if lazily && self.env.has(Feature::SafeNoPrealloc) {
+                if lazily && !self.fills_in_interrupts() && self.env.has(Feature::SafeNoPrealloc) {
                     ir.flags = helper::NO_PREALLOC;
                 }
                 self.ledger();
             }
         }
         out
+    }
+
+    /// Whether a probe that runs in interrupts may make more than a few elements at a time.
+    fn fills_in_interrupts(&self) -> bool {
+        let mut probes = self.program.probes.iter().filter(|p| p.kind == ProgKind::PerfEvent);
+        probes.any(|p| visit::fills_maps(visit::Node::Block(&p.body.stmts)))
     }
 
     /// What user space is told about a map.

@@ -155,3 +155,21 @@ pub(super) fn mentions_map(node: Node<'_>, map: MapRef) -> bool {
     };
     any(node, &expr, &stmt)
 }
+
+/// Whether code may make more than a few elements of maps at a time.
+pub(super) fn fills_maps(node: Node<'_>) -> bool {
+    /// The kernel keeps this many elements of a per-CPU hash at hand (`kernel/bpf/memalloc.c`, `init_refill_work`).
+    const FEW: u32 = 1;
+    let writes = std::cell::Cell::new(0);
+    let hit = |s: &Stmt| match &s.kind {
+        StmtKind::While(..) | StmtKind::ForMap { .. } | StmtKind::ForRange { .. } => true,
+        StmtKind::SetMap { key: Some(_), .. }
+        | StmtKind::UpdateMap { key: Some(_), .. }
+        | StmtKind::Collect { key: Some(_), .. } => {
+            writes.set(writes.get() + 1);
+            writes.get() > FEW
+        }
+        _ => false,
+    };
+    any(node, &|_| false, &hit)
+}

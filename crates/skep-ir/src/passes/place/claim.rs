@@ -139,8 +139,8 @@ fn point_into(func: &mut Func, id: FuncId, base: Value, areas: &Areas) {
     }
 }
 
-/// Claims a level in the last block that leads to all its uses and is in no loop, and gives it back on every
-/// way out. The result is its address.
+/// Claims a level in the last block that leads to all its uses and is in no loop, where no record is open that
+/// would have to be sent when there is no level, and gives it back on every way out. The result is its address.
 fn claim(func: &mut Func, scratch: MapId, needs: &SecondaryMap<FuncId, bool>, program: &Program) -> Value {
     func.drop_unreachable();
     let cfg = Cfg::new(func);
@@ -164,14 +164,21 @@ fn claim(func: &mut Func, scratch: MapId, needs: &SecondaryMap<FuncId, bool>, pr
         }
     }
     let mut at = at.unwrap_or(func.entry());
-    while in_loop[at]
-        && let Some(above) = cfg.idom(at)
-    {
-        at = above;
-    }
     // Values that a jump passes are made before it.
-    let last = func.blocks[at].insts.len() - 1;
-    let place = first_use(func, at).unwrap_or(last).min(last);
+    let last = |func: &Func, block: Block| func.blocks[block].insts.len() - 1;
+    let mut place = first_use(func, at).unwrap_or(usize::MAX).min(last(func, at));
+    loop {
+        if in_loop[at]
+            && let Some(above) = cfg.idom(at)
+        {
+            at = above;
+            place = first_use(func, at).unwrap_or(usize::MAX).min(last(func, at));
+        } else if let Some(before) = open_record(func, &cfg, at, place) {
+            (at, place) = before;
+        } else {
+            break;
+        }
+    }
     let loc = func.insts[func.blocks[at].insts[place]].loc.or(func.loc);
     let rest = func.blocks[at].insts.split_off(place);
     let got = func.new_block();
@@ -296,6 +303,64 @@ fn give_back(func: &mut Func, got: Block, base: Value) {
 fn release(func: &mut Func, block: Block, base: Value, loc: Option<Loc>) {
     let zero = func.append_value(block, InstKind::Const(0), Ty::I64, loc);
     func.append(block, InstKind::Store { ptr: base, off: 0, val: zero }, None, loc);
+}
+
+/// Where a record is reserved that is not sent or given up when a place is reached.
+fn open_record(func: &Func, cfg: &Cfg, at: Block, place: usize) -> Option<(Block, usize)> {
+    let reserves =
+        func.layout.iter().filter(|&&b| cfg.is_reachable(b) && cfg.dominates(b, at)).flat_map(|&b| {
+            func.blocks[b].insts.iter().enumerate().filter_map(move |(i, &inst)| {
+                match func.insts[inst].kind {
+                    InstKind::EventReserve { .. } if b != at || i < place => Some((b, i)),
+                    _ => None,
+                }
+            })
+        });
+    let reserves: Vec<_> = reserves.collect();
+    if reserves.is_empty() {
+        return None;
+    }
+    let after = reachable_from(func, at);
+    reserves.into_iter().find(|&(b, i)| {
+        let record = func.insts[func.blocks[b].insts[i]].result.expand();
+        func.layout.iter().any(|&block| {
+            let first = match (block == at, after[block]) {
+                (_, true) => 0,
+                (true, false) => place,
+                (false, false) => return false,
+            };
+            func.blocks[block].insts[first..].iter().any(|&inst| match func.insts[inst].kind {
+                InstKind::EventSubmit { rec, .. } | InstKind::EventDiscard { rec } => {
+                    Some(reserved(func, rec)) == record
+                }
+                _ => false,
+            })
+        })
+    })
+}
+
+/// The value that a record was when it was reserved, before it was known not to be null.
+fn reserved(func: &Func, mut record: Value) -> Value {
+    while let Some(InstKind::Refine(from, _)) = func.def(record) {
+        record = *from;
+    }
+    record
+}
+
+/// The blocks that jumps out of a block lead to.
+fn reachable_from(func: &Func, from: Block) -> SecondaryMap<Block, bool> {
+    let targets = |block: Block| {
+        let end = func.terminator(block).map(|end| func.insts[end].kind.targets());
+        end.into_iter().flatten().map(|t| t.block).collect::<Vec<_>>()
+    };
+    let mut out: SecondaryMap<Block, bool> = SecondaryMap::new();
+    let mut todo = targets(from);
+    while let Some(block) = todo.pop() {
+        if !std::mem::replace(&mut out[block], true) {
+            todo.extend(targets(block));
+        }
+    }
+    out
 }
 
 fn common_dominator(cfg: &Cfg, mut a: Block, b: Block) -> Block {
