@@ -1,7 +1,7 @@
 //! Memory shared with the kernel through mmap(2).
 
 use crate::error::{Result, SysError, failed};
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -46,6 +46,10 @@ impl Mapping {
             rustix::mm::mmap(std::ptr::null_mut(), len, protection, MapFlags::SHARED, fd, offset as u64)
         }
         .map_err(|e| failed("mmap")(e).about(format!("{len} bytes at offset {offset}")))?;
+        // A process forked from this one has no use for it, and would keep the kernel's memory if it lived on.
+        // A refusal does no harm.
+        // SAFETY: the whole of a mapping that nobody knows yet; only its copying is changed.
+        let _ = unsafe { rustix::mm::madvise(start, len, Advice::LinuxDontFork) };
         let start = NonNull::new(start.cast()).ok_or_else(|| SysError::new("mmap", crate::Errno::ENOMEM))?;
         Ok(Mapping { start, len, writable })
     }

@@ -1,11 +1,13 @@
 //! Processes of others and of our own: spawning a command that waits, what a child used, signals, namespaces,
 //! limits.
 
+mod background;
 mod limits;
 mod namespaces;
 mod spawn;
 mod usage;
 
+pub use background::close_in_background;
 pub use limits::{raise_memlock, raise_open_files};
 pub use namespaces::{in_namespace_at, in_namespaces};
 pub use spawn::{Child, StopAt, find_program, spawn};

@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("program_lookup_answers_by_errno", Needs::Nothing, lookup),
     ("namespaces_are_entered_by_one_thread", Needs::Root, namespaces),
     ("limits_refused_do_no_harm", Needs::Nothing, limits),
+    ("fds_are_closed_by_a_process_that_is_no_child", Needs::Nothing, background),
     ("fds_do_not_leak", Needs::Nothing, fds),
 ];
 
@@ -206,6 +207,25 @@ fn namespaces() -> Outcome {
     ensure_eq!(unless_unsupported("setns", there)??, here);
     let gone = process::in_namespaces(u32::MAX / 2, &[Namespace::Mnt], || ()).expect_err("no process");
     ensure!(gone.is_not_found(), "{gone}");
+    Ok(())
+}
+
+fn background() -> Outcome {
+    use rustix::pipe::pipe;
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    let pipes = (0..3).map(|_| pipe()).collect::<Result<Vec<_>, _>>()?;
+    let (kept_read, kept_write) = pipe()?;
+    let (reads, writes): (Vec<OwnedFd>, Vec<OwnedFd>) = pipes.into_iter().unzip();
+    process::close_in_background(writes)?;
+    // What it was not given it does not hold open, nor what it was given for long.
+    drop(kept_write);
+    for read in reads.into_iter().chain([kept_read]) {
+        let mut bytes = Vec::new();
+        std::fs::File::from(read).read_to_end(&mut bytes)?;
+        ensure_eq!(bytes.len(), 0);
+    }
+    process::close_in_background(Vec::new())?;
     Ok(())
 }
 
