@@ -1,10 +1,12 @@
 //! Many attachments at once: each may wait for the kernel, and waits overlap.
 
-use super::{AttachError, Attacher, Attachment};
+use super::{AttachError, Attacher, Attachment, EventPart, Part};
 use skep_ir::ProgKind;
 use skep_ir::spec::Attach;
 use skep_sys::bpf::Prog;
+use skep_sys::process::close_in_background;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::OwnedFd;
 use std::thread;
 
 /// One thing to attach.
@@ -74,18 +76,48 @@ impl Attacher {
     }
 }
 
-/// Drops attachments, many of them in several threads: closing a tracepoint's event waits until no CPU can be in
-/// it any more.
-pub fn detach_all(mut attachments: Vec<Attachment>) {
-    if attachments.len() < ALONE {
-        return;
-    }
-    let share = attachments.len().div_ceil(THREADS);
-    thread::scope(|scope| {
-        while !attachments.is_empty() {
-            let part = attachments.split_off(attachments.len().saturating_sub(share));
-            // Without a thread the closure is dropped here and the attachments with it.
-            let _ = thread::Builder::new().spawn_scoped(scope, move || drop(part));
+/// Detaches everything: no program runs any more when this returns, but for those that are running.
+///
+/// Closing the link of a perf event waits for a grace period of RCU, so many are closed in many threads. Closing
+/// the event of a tracepoint or probe waits for some more, while holding a lock that is the same for all
+/// (kernel/trace/trace_event_perf.c, `perf_trace_destroy`, `perf_uprobe_destroy`): a thousand take a minute or
+/// two, which threads cannot help. Where there are more than a few, a process that stays behind does it.
+pub fn detach_all(attachments: Vec<Attachment>) {
+    let (mut waiting, mut events) = (Vec::new(), Vec::new());
+    for part in attachments.into_iter().flat_map(|attachment| attachment.parts) {
+        match part {
+            // Dropped at once.
+            Part::Link(_) => {}
+            Part::Event(EventPart { link: Some(link), event: Some(event), probe: None }) => {
+                waiting.push(EventPart { link: Some(link), event: None, probe: None });
+                events.push(event);
+            }
+            Part::Event(part) => waiting.push(part),
         }
+    }
+    drop_in_threads(waiting);
+    if events.len() > PATIENCE {
+        // If there can be no process, they have been closed here.
+        let _ = close_in_background(events.into_iter().map(OwnedFd::from).collect());
+    }
+}
+
+/// Drops values in as many threads as there are, up to a limit.
+fn drop_in_threads<T: Send>(mut values: Vec<T>) {
+    let share = values.len().div_ceil(WAITERS).max(1);
+    thread::scope(|scope| {
+        while values.len() > share {
+            let part = values.split_off(values.len() - share);
+            // Without a thread the closure is dropped here and the values with it.
+            let _ = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || drop(part));
+        }
+        drop(values);
     });
 }
+
+/// Most threads that close: all they do is wait.
+const WAITERS: usize = 64;
+/// Bytes of stack of such a thread.
+const STACK: usize = 64 << 10;
+/// Events of tracepoints and probes that are closed while the caller waits, at up to a tenth of a second each.
+const PATIENCE: usize = 4;

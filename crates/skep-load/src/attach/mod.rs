@@ -126,19 +126,12 @@ impl Attacher {
     /// Makes an event run the program, by a link if possible, else by the event itself.
     ///
     /// Without a link a program gets no cookie: one other than 0 is an error there.
-    fn run_at(
-        &self,
-        prog: &Prog,
-        event: PerfEvent,
-        cookie: u64,
-        probe: Option<TracefsProbe>,
-    ) -> Result<Part> {
+    fn run_at(&self, prog: &Prog, event: PerfEvent, cookie: u64) -> Result<EventPart> {
         let by_link = !self.is_off(Feature::PerfLink) && !self.no_perf_link.load(Ordering::Relaxed);
         if by_link {
             let target = LinkTarget::PerfEvent { event: event.as_fd(), cookie };
             match Link::create(prog.as_fd(), AttachType::PERF_EVENT, &target) {
-                // The link holds the event, whose own descriptor is not needed.
-                Ok(link) => return Ok(Part::Probe { _link: link, _probe: probe }),
+                Ok(link) => return Ok(EventPart { link: Some(link), event: Some(event), probe: None }),
                 Err(e) if !e.is_unsupported() || cookie != 0 => return Err(e),
                 // Other reasons for the same answer show below.
                 Err(_) => {}
@@ -151,7 +144,7 @@ impl Attacher {
         if by_link {
             self.no_perf_link.store(true, Ordering::Relaxed);
         }
-        Ok(Part::Event { _event: event, _probe: probe })
+        Ok(EventPart { link: None, event: Some(event), probe: None })
     }
 }
 
@@ -164,21 +157,32 @@ pub struct Attachment {
     iter: Option<IterPlace>,
 }
 
-/// What the kernel gave for an attachment. Dropped in this order: first what runs the program, then what it was
-/// attached to.
+/// What the kernel gave for an attachment.
 #[derive(Debug)]
 enum Part {
+    /// A link alone.
     Link(Link),
-    /// A link that holds a perf event.
-    Probe {
-        _link: Link,
-        _probe: Option<TracefsProbe>,
-    },
-    /// A perf event that holds the program.
-    Event {
-        _event: PerfEvent,
-        _probe: Option<TracefsProbe>,
-    },
+    /// A perf event that runs the program.
+    Event(EventPart),
+}
+
+/// Dropped in this order: first what runs the program, then what it was attached to.
+#[derive(Debug)]
+struct EventPart {
+    link: Option<Link>,
+    event: Option<PerfEvent>,
+    probe: Option<TracefsProbe>,
+}
+
+impl EventPart {
+    /// Leaves the event to the link, if there is one: a descriptor less. For events that sample: those of probes
+    /// and tracepoints take long to close, which [`detach_all`] leaves to the end.
+    fn compact(mut self) -> Part {
+        if self.link.is_some() {
+            self.event = None;
+        }
+        Part::Event(self)
+    }
 }
 
 impl Attachment {
@@ -208,8 +212,8 @@ impl Attachment {
     pub fn links(&self) -> impl Iterator<Item = &Link> {
         let iter = self.iter.as_ref().map(IterPlace::link);
         let parts = self.parts.iter().filter_map(|part| match part {
-            Part::Link(link) | Part::Probe { _link: link, .. } => Some(link),
-            Part::Event { .. } => None,
+            Part::Link(link) => Some(link),
+            Part::Event(part) => part.link.as_ref(),
         });
         parts.chain(iter)
     }

@@ -4,7 +4,7 @@
 //! every one (kernel/trace/bpf_trace.c, `trace_call_bpf` is called before the events of the CPU are looked at).
 //! What samples has to be opened on each CPU.
 
-use super::{Attacher, Attachment, Part, TracefsProbe};
+use super::{Attacher, Attachment, EventPart, Part, TracefsProbe};
 use skep_ir::spec::{Cpus, PerfEvent as Spec, Sample};
 use skep_sys::bpf::Prog;
 use skep_sys::perf::{Counter, EventAttr, PerfEvent, Probe, Sampling, Scope, Watch, WatchMode};
@@ -28,7 +28,7 @@ impl Attacher {
     pub(super) fn tracepoint(&self, prog: &Prog, category: &str, event: &str) -> Result<Part> {
         let id = self.tracefs()?.event_id(category, event)?;
         let event = self.open_anywhere(&EventAttr::new(Counter::Tracepoint(id)))?;
-        self.run_at(prog, event, 0, None)
+        self.run_at(prog, event, 0).map(Part::Event)
     }
 
     /// A symbol and an offset in it; without a symbol the offset is an address.
@@ -40,7 +40,7 @@ impl Attacher {
             };
             let attr = EventAttr::new(Counter::Probe { probe, on_return: ret });
             match self.open_anywhere(&attr) {
-                Ok(event) => return self.run_at(prog, event, 0, None),
+                Ok(event) => return self.run_at(prog, event, 0).map(Part::Event),
                 Err(e) if !is_missing_pmu(&e) => return Err(e),
                 Err(pmu) => {
                     // Kernels without kprobes have neither; the first answer is the clearer one.
@@ -56,7 +56,8 @@ impl Attacher {
     fn tracefs_kprobe(&self, prog: &Prog, symbol: &str, offset: u64, ret: bool) -> Result<Part> {
         let probe = TracefsProbe::kprobe(self.tracefs()?, symbol, offset, ret)?;
         let event = self.open_anywhere(&EventAttr::new(Counter::Tracepoint(probe.id())))?;
-        self.run_at(prog, event, 0, Some(probe))
+        let part = self.run_at(prog, event, 0)?;
+        Ok(Part::Event(EventPart { probe: Some(probe), ..part }))
     }
 
     pub(super) fn uprobe(
@@ -75,7 +76,7 @@ impl Attacher {
             Some(pid) => PerfEvent::open(&attr, Scope::Thread(pid))?,
             None => self.open_anywhere(&attr)?,
         };
-        self.run_at(prog, event, cookie, None)
+        self.run_at(prog, event, cookie).map(Part::Event)
     }
 
     /// Opens an event that is not bound to a CPU, on whichever is there.
@@ -119,13 +120,13 @@ impl Attacher {
         }
         if spec.cpus == Cpus::One {
             let event = self.open_anywhere(&attr)?;
-            return Ok(Attachment::one(self.run_at(prog, event, 0, None)?));
+            return Ok(Attachment::one(self.run_at(prog, event, 0)?.compact()));
         }
         let mut parts = Vec::new();
         let mut gone = None;
         for cpu in self.online()?.iter() {
             match PerfEvent::open(&attr, Scope::Cpu(cpu)) {
-                Ok(event) => parts.push(self.run_at(prog, event, 0, None)?),
+                Ok(event) => parts.push(self.run_at(prog, event, 0)?.compact()),
                 // Taken away since the list was read.
                 Err(e) if e.errno == Errno::ENODEV => gone = Some(e),
                 Err(e) => return Err(e),
@@ -148,7 +149,7 @@ impl Attacher {
         })?;
         for thread in threads {
             match PerfEvent::open(&attr, Scope::Thread(thread)) {
-                Ok(event) => parts.push(self.run_at(prog, event, 0, None)?),
+                Ok(event) => parts.push(self.run_at(prog, event, 0)?.compact()),
                 Err(e) if e.errno == Errno::ESRCH => gone = Some(e),
                 Err(e) => return Err(e),
             }

@@ -1,7 +1,7 @@
 //! The event path under floods: every event is received in order or counted as lost.
 
 use crate::harness::{Needs, Outcome, Stop, Test, ensure, ensure_eq};
-use crate::progs::{self, GETPPID, fd, load};
+use crate::progs::{self, GETPPID, alone, fd, load};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use skep_ir::ProgKind;
 use skep_ir::inst::Ledger;
@@ -13,7 +13,6 @@ use skep_sys::{Errno, cpu};
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -266,12 +265,6 @@ impl Tally {
         }
         Ok(())
     }
-}
-
-/// Held by who counts the system calls of this process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn online() -> Result<Vec<u32>, Stop> {

@@ -4,9 +4,10 @@
 mod events;
 #[path = "../../../skep-sys/tests/kernel/harness.rs"]
 mod harness;
+mod many;
 mod places;
 mod progs;
 
 fn main() -> std::process::ExitCode {
-    harness::run(&[places::TESTS, events::TESTS].concat())
+    harness::run(&[places::TESTS, events::TESTS, many::TESTS].concat())
 }

@@ -1,7 +1,7 @@
 //! Every kind of place that a program can be attached to.
 
 use crate::harness::{Needs, Outcome, Stop, Test, ensure, ensure_eq, unless_unsupported};
-use crate::progs::{GETPPID, counting, fd, load, load_for, load_tracing, word};
+use crate::progs::{GETPPID, call, counting, fd, load, load_for, load_tracing, word};
 use skep_ir::spec::{Attach, Cpus, PerfEvent, Sample, When};
 use skep_ir::{Feature, FeatureSet, ProgKind};
 use skep_load::attach::{self, AttachError, Attacher, Attachment};
@@ -38,13 +38,6 @@ fn count(word: &Map) -> Result<u64, Stop> {
     let mut value = [0; 8];
     word.lookup_into(&[0; 4], &mut value, ElemFlags::NONE)?;
     Ok(u64::from_ne_bytes(value))
-}
-
-/// Counts the system calls of this thread whose entry or exit is seen by the program.
-fn call(times: usize) {
-    for _ in 0..times {
-        let _ = rustix::process::getppid();
-    }
 }
 
 /// The program at `at` counts at least `times` while `act` runs, and nothing after the attachment is dropped.

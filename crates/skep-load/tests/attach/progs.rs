@@ -8,9 +8,24 @@ use skep_sys::SysError;
 use skep_sys::bpf::{AttachType, Map, MapCreate, MapFlags, MapType, Prog, ProgLoad, ProgType};
 use skep_sys::fs::KernelBtf;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Number of getppid(2), which nothing else calls in a loop.
 pub(crate) const GETPPID: i32 = if cfg!(target_arch = "x86_64") { 110 } else { 173 };
+
+/// Held by who counts the calls of getppid(2) of this process.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls getppid(2) in this thread, while nobody else counts it.
+pub(crate) fn call(times: usize) {
+    let _alone = alone();
+    for _ in 0..times {
+        let _ = rustix::process::getppid();
+    }
+}
 
 pub(crate) fn fd(map: &Map) -> i32 {
     map.as_fd().as_raw_fd()
