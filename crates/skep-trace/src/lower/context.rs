@@ -101,16 +101,6 @@ impl<'p> Fx<'_, 'p> {
         self.b.value(InstKind::FieldLoad { base, path: vec![Step::Offset(off)], scalar }, Ty::I64)
     }
 
-    /// Whether a pointer is an argument of a system call, which is the process's whatever the probe's own
-    /// arguments are.
-    pub(super) fn is_syscall_argument(&self, e: &Expr) -> bool {
-        match &e.kind {
-            ExprKind::Builtin(Builtin::Arg(_)) => self.is_syscall_wrapper(),
-            ExprKind::Cast(inner) => !self.means_registers(inner, &e.ty) && self.is_syscall_argument(inner),
-            _ => false,
-        }
-    }
-
     /// Whether a cast asks for the argument that the wrapper of a system call really has: the pointer to the
     /// registers.
     pub(super) fn means_registers(&self, inner: &Expr, ty: &Type) -> bool {

@@ -213,7 +213,6 @@ impl<'p> Fx<'_, 'p> {
             Type::Ptr(to, space) => (&**to, *space),
             _ => (&Type::None, AddrSpace::None),
         };
-        let space = if self.is_syscall_argument(e) { AddrSpace::User } else { space };
         self.raw_pointer(value, to, space)
     }
 

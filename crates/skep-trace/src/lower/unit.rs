@@ -11,6 +11,7 @@ use crate::types::Type;
 use cranelift_entity::{EntityRef, PrimaryMap, SecondaryMap};
 use skep_ir::types::PtrClass;
 use skep_ir::{Diagnostic, Feature, FuncId, Loc, Module, ProgKind, SourceMap, TypeId};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// One compilation.
@@ -74,10 +75,15 @@ impl<'p> Unit<'p> {
     fn look_through(&mut self) {
         let program = self.program;
         let bodies = program.probes.iter().map(|p| &p.body).chain(program.subprogs.values().map(|s| &s.body));
-        for map in program.maps.keys() {
-            let deletes = |e: &Expr| matches!(&e.kind, ExprKind::Call(Func::Delete(m), _) if *m == map);
-            self.deleted[map] =
-                bodies.clone().any(|b| visit::any(Node::Block(&b.stmts), &deletes, &|_| false));
+        let deleted = RefCell::new(&mut self.deleted);
+        let note = |e: &Expr| {
+            if let ExprKind::Call(Func::Delete(map), _) = &e.kind {
+                deleted.borrow_mut()[*map] = true;
+            }
+            false
+        };
+        for body in bodies {
+            visit::any(Node::Block(&body.stmts), &note, &|_| false);
         }
         let sends = |id: EventId| program.events.get(id).is_some_and(|e| !is_control(e));
         let sends_data = |stmts| {

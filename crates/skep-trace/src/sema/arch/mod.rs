@@ -29,6 +29,14 @@ pub(crate) fn name(arch: Arch) -> &'static str {
     }
 }
 
+/// Before the names of the functions that system calls enter the kernel by, with a pointer to their registers.
+pub(crate) fn syscall_prefix(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "__x64_sys_",
+        Arch::Aarch64 => "__arm64_sys_",
+    }
+}
+
 /// Arguments that a function has in registers.
 pub(crate) fn register_arguments(arch: Arch) -> u32 {
     match arch {

@@ -395,6 +395,7 @@ impl Checker<'_, '_> {
                     );
                     return self.error(Stage::Builtin, loc, message);
                 }
+                let space = if probe.syscall { AddrSpace::User } else { space };
                 let ty = Ty { ty: Type::U64, traits: Traits::address(space) };
                 Ex::typed(Hir::Builtin(Builtin::Arg(number)), ty, loc)
             }

@@ -150,7 +150,12 @@ fn formatted(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Option<(Parsed, Vec<Ex
 
 fn printf(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
     let Some((parsed, values)) = formatted(c, call) else { return Ex::void(call.loc) };
-    if c.events.len() >= MAX_FORMATS {
+    if c.events.len() > MAX_FORMATS {
+        return Ex::void(call.loc);
+    }
+    if c.events.len() == MAX_FORMATS {
+        // Told once: the next event makes it one more.
+        c.event(Event::Exit);
         let message = format!("a script can have at most {MAX_FORMATS} calls with formats");
         return c.error(Stage::Resources, call.loc, message);
     }

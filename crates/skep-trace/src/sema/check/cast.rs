@@ -2,7 +2,7 @@
 
 use super::convert::{cast, mask};
 use super::{Checker, Ex, fold};
-use crate::hir::{self, ExprKind as Hir};
+use crate::hir::{self, Builtin, ExprKind as Hir};
 use crate::sema::diags::Stage;
 use crate::sema::ty::{Traits, Ty};
 use crate::syntax::ast::{self, TypeBase, TypeExpr};
@@ -200,9 +200,19 @@ impl Checker<'_, '_> {
         Ex::new(cast(value.e, &to).kind, to, loc)
     }
 
+    /// Whether a conversion asks for what the entry of a system call really gets: a pointer to the registers.
+    fn means_registers(&self, ex: &Ex, pointee: &Type) -> bool {
+        let Type::Struct(id) = pointee else { return false };
+        let entry = self.place.probe.as_ref().is_some_and(|p| p.syscall);
+        entry
+            && matches!(ex.e.kind, Hir::Builtin(Builtin::Arg(0)))
+            && self.db.structs.structs[*id].name == "struct pt_regs"
+    }
+
     fn pointer_of(&mut self, ex: Ex, pointee: &Rc<Type>, loc: Loc) -> Ex {
         // A number out of nowhere is an address of whatever the probe looks at.
         let space = match ex.ty().space() {
+            _ if self.means_registers(&ex, pointee) => AddrSpace::Kernel,
             AddrSpace::None => self.default_space(),
             known => known,
         };

@@ -182,6 +182,8 @@ pub(crate) struct ProbeCx {
     pub(crate) retval: Option<Type>,
     /// The first attach point.
     pub(crate) attach_loc: Loc,
+    /// It is the entry of a system call, whose arguments are the process's.
+    pub(crate) syscall: bool,
 }
 
 impl ProbeCx {
