@@ -79,7 +79,11 @@ pub(super) fn instructions(features: &[Feature]) -> Vec<u8> {
                 insns.push(Insn::alu64(AluOp::Add, R2, 1));
                 insns.push(Insn::branch(Width::W64, Cond::Lt, R2, 8, -2));
             }
-            Feature::MayGoto => insns.push(Insn::may_goto(0)),
+            // A distance of 0 is refused (kernel/bpf/verifier.c, `check_cond_jmp_op` of 6.12).
+            Feature::MayGoto => {
+                insns.push(Insn::may_goto(1));
+                insns.push(Insn::mov64(R1, 0));
+            }
             Feature::Subprograms => {
                 subprogram = Some(insns.len());
                 insns.push(Insn::call(Callee::Subprog(0)));

@@ -75,8 +75,6 @@ pub(super) fn probe(kernel: &LiveKernel, feature: Feature) -> Answer {
         How::Helper(id, prog_type) => probing.helper(id, prog_type),
         How::BtfConstant(name) => probing.in_btf(|btf| btf.enum_value(name).is_some()),
         How::BtfStruct(name) => probing.in_btf(|btf| btf.find(name, KindMask::STRUCT).is_some()),
-        How::BtfMember(name, member) => probing
-            .in_btf(|btf| btf.find(name, KindMask::STRUCT).is_some_and(|id| btf.field(id, member).is_some())),
         How::BtfFunc(name) => probing.in_btf(|btf| btf.func(name).is_some()),
         How::Kfunc(name) => probing.kfunc(name),
         How::Attached(prog_type, attach, target) => probing.attached(prog_type, attach, target),
@@ -162,8 +160,7 @@ impl Probing<'_> {
         self.kernel.btf()?.find(name, kind)
     }
 
-    /// Loads a program that is bound to something of the kernel. Those for trampolines are bound to functions of
-    /// the kernel's own tests, which nobody calls, and are attached too.
+    /// Loads a program that is bound to something of the kernel.
     fn attached(&self, prog_type: ProgType, attach: AttachType, target: &str) -> Answer {
         let kind = if attach == AttachType::TRACE_RAW_TP { KindMask::TYPEDEF } else { KindMask::FUNC };
         let Some(id) = self.target(kind, target) else { return Answer::No };
@@ -179,11 +176,10 @@ impl Probing<'_> {
             Ok(prog) => prog,
             Err(e) => return self.refused(&e),
         };
-        // Without direct calls of trampolines such programs load and do not attach.
+        // Without direct calls of trampolines such programs load and do not attach. The function is one of the
+        // kernel's own tests, which nobody calls.
         match attach {
-            AttachType::TRACE_FENTRY | AttachType::MODIFY_RETURN => {
-                self.verdict(Link::tracing_legacy(prog.as_fd()))
-            }
+            AttachType::TRACE_FENTRY => self.verdict(Link::tracing_legacy(prog.as_fd())),
             _ => Answer::Yes,
         }
     }

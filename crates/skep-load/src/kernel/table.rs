@@ -27,8 +27,6 @@ pub(super) enum How {
     BtfConstant(&'static str),
     /// The kernel's BTF has this struct.
     BtfStruct(&'static str),
-    /// The kernel's BTF has this struct with this member.
-    BtfMember(&'static str, &'static str),
     /// The kernel's BTF has this function.
     BtfFunc(&'static str),
     /// Tracing programs may call this kernel function.
@@ -52,9 +50,7 @@ macro_rules! probes {
     };
 }
 
-use How::{
-    Attached, BtfConstant, BtfFunc, BtfKind, BtfMember, BtfStruct, Helper, Instructions, Kfunc, Map, Other,
-};
+use How::{Attached, BtfConstant, BtfFunc, BtfKind, BtfStruct, Helper, Instructions, Kfunc, Map, Other};
 use ProgType as P;
 
 probes! {
@@ -84,14 +80,14 @@ probes! {
     Jiffies64: Helper(118, P::KPROBE), "no `jiffies`";
     GetFuncIp: Helper(173, P::KPROBE), "`func` comes from the registers, and is wrong at returns";
     AttachCookie: Helper(174, P::KPROBE), "a program is loaded for each place it is attached to";
-    TracingCookie: BtfMember("bpf_tramp_link", "cookie"), "a program is loaded for each function it traces";
+    TracingCookie: BtfFunc("bpf_get_attach_cookie_tracing"), "a program is loaded for each function it traces";
     GetStack: Helper(67, P::KPROBE), "stacks are kept by hash, and can collide";
     SendSignal: Helper(109, P::KPROBE), "no signals from programs";
     SendSignalThread: Helper(117, P::KPROBE), "signals go to the process, never to one thread";
     DPath: BtfConstant("BPF_FUNC_d_path"), "no full paths of open files";
     SkbOutput: BtfConstant("BPF_FUNC_skb_output"), "packets cannot be written to files";
     OverrideReturn: Helper(58, P::KPROBE), "results of functions cannot be replaced; the kernel is built without error injection";
-    Kfuncs: BtfFunc("btf_kfunc_id_set_contains"), "no calls of kernel functions";
+    Kfuncs: BtfFunc("register_btf_kfunc_id_set"), "no calls of kernel functions";
     TaskFromPid: Kfunc("bpf_task_from_pid"), "other tasks cannot be looked up by their id";
     RdonlyCast: Kfunc("bpf_rdonly_cast"), "fields behind untyped addresses are read one by one";
     Dynptr: Helper(198, P::KPROBE), "records of varying size are copied once more";
@@ -102,7 +98,7 @@ probes! {
     UprobeRefCtr: Other(probe::uprobe_ref_ctr), "static probes with a semaphore cannot be switched on";
     UprobeMulti: Other(probe::uprobe_multi), "probes on many functions of a file are attached one by one";
     Fentry: Attached(P::TRACING, AttachType::TRACE_FENTRY, "bpf_fentry_test1"), "no entry and exit probes by trampoline; kprobes or tracepoints instead";
-    FmodRet: Attached(P::TRACING, AttachType::MODIFY_RETURN, "bpf_modify_return_test"), "results of functions cannot be replaced by trampoline";
+    FmodRet: Attached(P::TRACING, AttachType::MODIFY_RETURN, "security_file_open"), "results of functions cannot be replaced by trampoline";
     TpBtf: Attached(P::TRACING, AttachType::TRACE_RAW_TP, "btf_trace_sched_switch"), "tracepoint arguments have no types";
     Iter: Attached(P::TRACING, AttachType::TRACE_ITER, "bpf_iter_task"), "no iterators over kernel objects";
     PerfLink: Other(probe::perf_link), "no attach cookies; probes are attached in the older way";

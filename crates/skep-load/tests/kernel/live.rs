@@ -83,7 +83,7 @@ fn concurrent() -> Outcome {
             }
         });
         let read = || -> Outcome {
-            for round in 0..200 {
+            for round in 0..60 {
                 let live = LiveMap::new(&map);
                 let elements = live.elements()?.elements;
                 let keys: HashSet<_> = elements.iter().map(|(k, _)| k.clone()).collect();

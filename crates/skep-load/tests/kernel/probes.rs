@@ -34,6 +34,7 @@ const LACKS: &[((u32, u32), &[Feature])] = &[
         (6, 1),
         &[
             Feature::CpuV4,
+            Feature::OverrideReturn,
             Feature::MayGoto,
             Feature::MapSumElemCount,
             Feature::IterNum,
@@ -48,8 +49,8 @@ const LACKS: &[((u32, u32), &[Feature])] = &[
             Feature::Arena,
         ],
     ),
-    ((6, 12), &[Feature::SchedExt]),
-    ((7, 3), &[]),
+    ((6, 12), &[Feature::OverrideReturn, Feature::SchedExt]),
+    ((7, 3), &[Feature::OverrideReturn]),
 ];
 
 fn matrix() -> Outcome {
