@@ -14,7 +14,8 @@ use super::groups::{Groups, is_frame};
 use super::{Areas, LEVELS, class};
 use crate::cfg::Cfg;
 use crate::diag::{Diagnostic, Severity};
-use crate::func::{Block, Func, Linkage, Slot, Storage, Value};
+use crate::func::{Block, Def, Func, Inst, Linkage, Slot, Storage, Value};
+use crate::helpers;
 use crate::inst::{AtomicOp, CmpOp, Fact, InstKind, Ledger, Target};
 use crate::module::{FuncId, MapId, Module};
 use crate::passes::Context;
@@ -307,21 +308,23 @@ fn release(func: &mut Func, block: Block, base: Value, loc: Option<Loc>) {
 
 /// Where a record is reserved that is not sent or given up when a place is reached.
 fn open_record(func: &Func, cfg: &Cfg, at: Block, place: usize) -> Option<(Block, usize)> {
-    let reserves =
-        func.layout.iter().filter(|&&b| cfg.is_reachable(b) && cfg.dominates(b, at)).flat_map(|&b| {
-            func.blocks[b].insts.iter().enumerate().filter_map(move |(i, &inst)| {
-                match func.insts[inst].kind {
-                    InstKind::EventReserve { .. } if b != at || i < place => Some((b, i)),
-                    _ => None,
-                }
-            })
-        });
-    let reserves: Vec<_> = reserves.collect();
-    if reserves.is_empty() {
+    let reserves = |inst: Inst| {
+        matches!(
+            func.insts[inst].kind,
+            InstKind::EventReserve { .. } | InstKind::Helper(helpers::RINGBUF_RESERVE, _)
+        )
+    };
+    let mut reserved_at = Vec::new();
+    for &block in func.layout.iter().filter(|&&b| cfg.is_reachable(b) && cfg.dominates(b, at)) {
+        let before = if block == at { place } else { func.blocks[block].insts.len() };
+        reserved_at
+            .extend((0..before).filter(|&i| reserves(func.blocks[block].insts[i])).map(|i| (block, i)));
+    }
+    if reserved_at.is_empty() {
         return None;
     }
     let after = reachable_from(func, at);
-    reserves.into_iter().find(|&(b, i)| {
+    reserved_at.into_iter().find(|&(b, i)| {
         let record = func.insts[func.blocks[b].insts[i]].result.expand();
         func.layout.iter().any(|&block| {
             let first = match (block == at, after[block]) {
@@ -329,11 +332,18 @@ fn open_record(func: &Func, cfg: &Cfg, at: Block, place: usize) -> Option<(Block
                 (true, false) => place,
                 (false, false) => return false,
             };
-            func.blocks[block].insts[first..].iter().any(|&inst| match func.insts[inst].kind {
-                InstKind::EventSubmit { rec, .. } | InstKind::EventDiscard { rec } => {
-                    Some(reserved(func, rec)) == record
-                }
-                _ => false,
+            func.blocks[block].insts[first..].iter().any(|&inst| {
+                let given_back = match &func.insts[inst].kind {
+                    InstKind::EventSubmit { rec, .. } | InstKind::EventDiscard { rec } => Some(*rec),
+                    InstKind::Helper(helpers::RINGBUF_SUBMIT | helpers::RINGBUF_DISCARD, args) => {
+                        args.first().copied()
+                    }
+                    _ => None,
+                };
+                // One that came with a jump may be any.
+                given_back
+                    .map(|rec| reserved(func, rec))
+                    .is_some_and(|rec| Some(rec) == record || matches!(func.values[rec].def, Def::Param(..)))
             })
         })
     })
