@@ -218,13 +218,18 @@ fn a_map_that_cannot_be_read_is_told() {
 
 #[test]
 fn stacks_by_build_id() {
+    for end in [(0, 0), (1, 0xffff_a9ab_328d_b000)] {
+        stack_by_build_id(end);
+    }
+}
+
+fn stack_by_build_id(end: (u32, u64)) {
     let mut frames = Vec::new();
-    for (status, word) in [(1_u32, 0x1f_u64), (1, 0x5), (2, 0x7fff_1234), (0, 0), (1, 9)] {
+    for (status, word) in [(1_u32, 0x1f_u64), (1, 0x5), (2, 0x7fff_1234), end, (1, 9)] {
         frames.extend(status.to_le_bytes());
         frames.extend((0..20).map(|n| n * 13));
         frames.extend(word.to_le_bytes());
     }
-    frames.splice(20..20, [0; 0]);
     let plan = Plan {
         build_id_stacks: Some(MapId::from_u32(0)),
         events: vec![Event::Value(Arg { offset: 8, size: 16, layout: Layout::UStack(StackMode::BuildId) })],

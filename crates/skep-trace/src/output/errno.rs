@@ -1,4 +1,5 @@
-//! Texts of error numbers, as users know them from the C library.
+//! Texts of error numbers as users know them from the C library. What the language's `strerror` yields is another
+//! matter: those are the kernel's texts, and are part of the compiled script.
 
 /// The text of an error number.
 pub(super) fn strerror(number: u64) -> Option<&'static str> {

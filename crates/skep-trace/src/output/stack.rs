@@ -144,6 +144,9 @@ fn build_id_frames(out: &mut Vec<u8>, frames: &[u8]) {
         let (status, word) = (read(frame, 0, 4), read(frame, 24, 8));
         match status {
             0 => break,
+            // An address below the first mapping, which is how chains of frames end, is taken for a place before
+            // the start of that mapping's file (`find_vma` in kernel/bpf/stackmap.c).
+            VALID if (word as i64) < 0 => break,
             VALID => {
                 frame[4..24].iter().for_each(|byte| number::hex_byte(out, *byte));
                 number::write(out, format_args!(" {word:#04x}\n"));
