@@ -4,6 +4,7 @@ use super::{Lowering, int};
 use crate::func::{Func, Inst, Value};
 use crate::inst::{BinOp, CmpOp, InstKind, Target};
 use crate::kernel::Feature;
+use crate::module::Module;
 use crate::passes::rewrite::{Fate, Rewriter};
 use crate::types::{PtrClass, Ty};
 
@@ -17,9 +18,10 @@ const STRIDE: u32 = 32;
 const BRANCH_FREE: usize = 4;
 
 /// What an address is known to be a multiple of: 1, 2, 4 or 8. It matters on the stack alone, where the verifier
-/// allows aligned accesses only.
-pub(super) fn alignment(func: &Func, ptr: Value) -> u32 {
-    if !matches!(func.ty(ptr).as_ptr().map(|p| p.class), Some(PtrClass::Frame)) {
+/// allows aligned accesses only. `kept` is what it is known of addresses that were kept in memory.
+pub(super) fn alignment(func: &Func, ptr: Value, kept: u32) -> u32 {
+    let is_frame = |v: Value| matches!(func.ty(v).as_ptr().map(|p| p.class), Some(PtrClass::Frame));
+    if !is_frame(ptr) {
         return 8;
     }
     let mut at = ptr;
@@ -33,12 +35,29 @@ pub(super) fn alignment(func: &Func, ptr: Value) -> u32 {
             Some(InstKind::Refine(of, _)) => at = *of,
             Some(InstKind::SlotAddr(slot)) => {
                 let own = func.slots[*slot].align.clamp(1, 8);
-                let by = 1u32 << off.trailing_zeros().min(3);
-                return own.min(by);
+                return own.min(1 << off.trailing_zeros().min(3));
             }
+            Some(InstKind::Load { .. }) => return kept.min(1 << off.trailing_zeros().min(3)),
             _ => return 1,
         }
     }
+}
+
+/// What all addresses on the stack that are kept in memory are a multiple of: callbacks find those of the
+/// variables that they use in a structure.
+pub(super) fn kept_alignment(module: &Module) -> u32 {
+    let mut least = 8;
+    for func in module.funcs.values() {
+        for &inst in func.layout.iter().flat_map(|&b| &func.blocks[b].insts) {
+            if let InstKind::Store { val, .. } = func.insts[inst].kind
+                && func.ty(val).as_ptr().is_some_and(|p| p.class == PtrClass::Frame)
+            {
+                // One that was itself read from memory is one of those.
+                least = least.min(alignment(func, val, least));
+            }
+        }
+    }
+    least
 }
 
 /// A range of bytes in pieces that one access covers, each a multiple of its size from the start.
@@ -57,6 +76,11 @@ pub(super) fn pieces(from: u32, to: u32, align: u32) -> Vec<(u32, u32)> {
 }
 
 impl Lowering<'_> {
+    /// What all of some addresses are known to be a multiple of.
+    pub(super) fn align(&self, rw: &Rewriter<'_>, ptrs: &[Value]) -> u32 {
+        ptrs.iter().map(|&p| alignment(rw.func, p, self.kept)).min().unwrap_or(1)
+    }
+
     /// Whether so many bytes are gone through in a loop. Writes to the stack are not, so that it can be seen which
     /// bytes have been written.
     pub(super) fn loops(&self, rw: &Rewriter<'_>, len: u32, written: Option<Value>) -> bool {
@@ -65,7 +89,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn mem_copy(&mut self, rw: &mut Rewriter<'_>, dst: Value, src: Value, len: u32) -> Fate {
-        let align = alignment(rw.func, dst).min(alignment(rw.func, src));
+        let align = self.align(rw, &[dst, src]);
         let mut from = 0;
         if self.loops(rw, len, Some(dst)) && align == 8 {
             from = len / STRIDE * STRIDE;
@@ -93,7 +117,7 @@ impl Lowering<'_> {
     /// Fills a range of bytes.
     pub(super) fn fill(&mut self, rw: &mut Rewriter<'_>, dst: Value, byte: u8, from: u32, to: u32) {
         let pattern = i64::from_le_bytes([byte; 8]);
-        let align = alignment(rw.func, dst);
+        let align = self.align(rw, &[dst]);
         let mut start = from;
         if to > from && from.is_multiple_of(8) && self.loops(rw, to - from, Some(dst)) {
             let len = (to - from) / STRIDE * STRIDE;
@@ -114,7 +138,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn mem_eq(&mut self, rw: &mut Rewriter<'_>, inst: Inst, a: Value, b: Value, len: u32) -> Fate {
-        let align = alignment(rw.func, a).min(alignment(rw.func, b));
+        let align = self.align(rw, &[a, b]);
         if self.loops(rw, len, None) && align == 8 {
             return Self::mem_eq_loop(rw, inst, a, b, len);
         }

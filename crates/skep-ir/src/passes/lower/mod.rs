@@ -41,6 +41,7 @@ pub fn run(module: &mut Module, context: &mut Context<'_>) {
     super::inline::prune(module);
     let nesting = Nesting::new(module);
     let sleeps = may_sleep(module);
+    let kept = memory::kept_alignment(module);
     for id in module.funcs.keys() {
         let mut func = std::mem::replace(&mut module.funcs[id], Func::placeholder());
         let mut lowering = Lowering {
@@ -49,6 +50,7 @@ pub fn run(module: &mut Module, context: &mut Context<'_>) {
             diagnostics: &mut context.diagnostics,
             nesting: &nesting,
             sleeps: sleeps[id],
+            kept,
         };
         rewrite(&mut func, |rw, inst, _| lowering.inst(rw, inst));
         func.drop_unreachable();
@@ -63,6 +65,8 @@ struct Lowering<'a> {
     nesting: &'a Nesting,
     /// Whether the function may sleep.
     sleeps: bool,
+    /// See [`memory::kept_alignment`].
+    kept: u32,
 }
 
 impl Lowering<'_> {

@@ -3,7 +3,7 @@
 //! A NUL in a word `x` is found by `(x - 0x01..01) & !x & 0x80..80`: the lowest bit that is set there is the top
 //! bit of the first byte of `x` that is 0, and nothing is set if there is none (a classic; higher bits may lie).
 
-use super::memory::{alignment, all_equal, pieces};
+use super::memory::{all_equal, pieces};
 use super::{Lowering, int};
 use crate::func::{Block, Inst, Value};
 use crate::inst::{BinOp, CmpOp, Target};
@@ -42,7 +42,7 @@ fn before(rw: &mut Rewriter<'_>, mark: Value) -> Value {
 
 impl Lowering<'_> {
     pub(super) fn str_const(&mut self, rw: &mut Rewriter<'_>, dst: Value, text: &[u8], cap: u32) -> Fate {
-        let align = alignment(rw.func, dst);
+        let align = self.align(rw, &[dst]);
         let text = &text[..text.len().min(cap as usize)];
         let end = (text.len() as u32).next_multiple_of(8).min(cap);
         for (at, size) in pieces(0, end, align) {
@@ -66,13 +66,25 @@ impl Lowering<'_> {
         if bytes.len() < cap as usize {
             bytes.push(0);
         }
-        let list = pieces(0, bytes.len() as u32, alignment(rw.func, a));
+        let align = self.align(rw, &[a]);
+        let len = bytes.len() as u32;
+        let mut list = pieces(0, len, align);
+        // A rest of 3, 5, 6 or 7 bytes is one access whose last bytes are shifted out.
+        let (rest_at, rest) = (len / 8 * 8, len % 8);
+        let whole = rest.next_power_of_two();
+        if rest != 0 && whole != rest && whole <= align && rest_at + whole <= cap {
+            list.retain(|&(at, _)| at < rest_at);
+            list.push((rest_at, whole));
+        }
         all_equal(rw, &list, |rw, at, size| {
             let piece = rw.load(a, at.cast_signed(), int(size));
             let mut wanted = [0; 8];
-            let from = &bytes[at as usize..(at + size) as usize];
+            let from = &bytes[at as usize..bytes.len().min((at + size) as usize)];
+            let beyond = 8 * i64::from(size - from.len() as u32);
             wanted[..from.len()].copy_from_slice(from);
-            (piece, rw.iconst(int(size), i64::from_le_bytes(wanted)))
+            let wanted = i64::from_le_bytes(wanted) << beyond;
+            let piece = if beyond == 0 { piece } else { rw.bin_n(BinOp::Shl, piece, beyond) };
+            (piece, rw.iconst(int(size), wanted))
         })
     }
 
@@ -138,7 +150,7 @@ impl Lowering<'_> {
         cap: u32,
         mut each: impl FnMut(&mut Rewriter<'_>, Value, &[Value], Target),
     ) {
-        let align = ptrs.iter().map(|&p| alignment(rw.func, p)).min().unwrap_or(1);
+        let align = self.align(rw, ptrs);
         let mut from = 0;
         if self.loops(rw, cap, None) {
             let step = align;
@@ -180,7 +192,7 @@ impl Lowering<'_> {
         src_cap: u32,
     ) -> Fate {
         let common = dst_cap.min(src_cap);
-        let align = alignment(rw.func, dst).min(alignment(rw.func, src));
+        let align = self.align(rw, &[dst, src]);
         let done = rw.block();
         let mut from = 0;
         if self.loops(rw, dst_cap, Some(dst)) && align == 8 && common >= 8 {
