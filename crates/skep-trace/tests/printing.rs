@@ -439,7 +439,17 @@ fn no_element_is_fatal() {
             let any = random.next();
             key.extend(words(&[if any.is_multiple_of(2) { any } else { any % 2000 }]));
             let len = random.below(60);
-            (key, random.bytes(len))
+            let mut value = random.bytes(len);
+            // Words where computing may overflow.
+            for word in value.chunks_exact_mut(8) {
+                match random.below(4) {
+                    0 => word.fill(0xff),
+                    1 => word.copy_from_slice(&i64::MIN.to_le_bytes()),
+                    2 => word.fill(0),
+                    _ => {}
+                }
+            }
+            (key, value)
         });
         let mut world = World::new(1 + n % 3, elements.collect());
         let key = Some(random.layout(1));

@@ -91,7 +91,7 @@ impl Values<'_> {
             _ => None,
         };
         let last = table.rows.iter().filter_map(newest).max().unwrap_or(0);
-        ((last + 1).saturating_sub(u64::from(count.max(1))), last)
+        (last.saturating_sub(u64::from(count.max(1)) - 1), last)
     }
 
     fn text_row(

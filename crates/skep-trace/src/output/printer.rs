@@ -111,6 +111,9 @@ pub struct Printer<'p> {
     malformed: u64,
 }
 
+/// Bytes that are kept for what is written next.
+const LARGE: usize = 1 << 20;
+
 /// Where a control record's own data begin.
 const CONTROL_DATA: usize = 16;
 
@@ -292,6 +295,8 @@ impl<'p> Printer<'p> {
             sink.output(&self.out);
         }
         self.out.clear();
+        // The object of a large map is not worth keeping its memory.
+        self.out.shrink_to(LARGE);
     }
 
     /// What is being written.

@@ -60,7 +60,7 @@ impl Series {
     /// Name of the unit that separates rows and its digits behind the seconds.
     fn unit(&self) -> (&'static str, usize) {
         let between = match self.rows.as_slice() {
-            [first, .., last] => (last.0 - first.0) / (self.rows.len() as i64 - 1),
+            [first, .., last] => last.0.wrapping_sub(first.0) / (self.rows.len() as i64 - 1),
             _ => 1,
         };
         match between {
