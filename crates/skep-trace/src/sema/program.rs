@@ -1,7 +1,7 @@
 //! The whole script: attach points become probes, bodies are walked until no type changes, and what came out is
 //! put together.
 
-use super::attach::{Attacher, Facts, Target};
+use super::attach::{Attacher, Facts, Target, tracepoint};
 use super::check::{Checker, Lit, Place, ProbeCx, SubprogSig};
 use super::diags::{Diags, Stage};
 use super::structs::TypeDb;
@@ -161,7 +161,10 @@ fn group<'s>(probe: &'s ast::Probe, targets: Vec<Target>, a: &mut Attacher<'_, '
     let attach_loc = probe.attach.first().map_or(probe.loc, |p| p.loc);
     let mut found: Vec<Instance<'s>> = Vec::new();
     let mut by_key: HashMap<Key, usize> = HashMap::new();
-    for target in targets {
+    for mut target in targets {
+        if !(uses.args || uses.kernel_stack || uses.kfunc) {
+            tracepoint::without_record(&mut target);
+        }
         let args = if uses.args { arguments(&target, attach_loc, a) } else { None };
         let retval =
             if uses.retval && target.provider == Provider::Fexit { result(&target, a) } else { None };

@@ -17,6 +17,10 @@ pub(crate) struct Uses {
     pub(crate) name: bool,
     /// The thread's name, which does not mean the same everywhere.
     pub(crate) comm: bool,
+    /// The kernel's stack, which shows how the program was called.
+    pub(crate) kernel_stack: bool,
+    /// Functions of the kernel that only some kinds of programs may call.
+    pub(crate) kfunc: bool,
 }
 
 /// Nesting at which the search gives up; deeper code is refused by the analysis.
@@ -93,6 +97,8 @@ impl Walk<'_> {
             "retval" => self.uses.retval = true,
             "probe" => self.uses.name = true,
             "comm" => self.uses.comm = true,
+            "kstack" => self.uses.kernel_stack = true,
+            "__comm_of" | "__kfunc_allowed" => self.uses.kfunc = true,
             other
                 if other.strip_prefix("arg").is_some_and(|n| n.starts_with(|c: char| c.is_ascii_digit())) =>
             {

@@ -30,6 +30,37 @@ pub(super) fn resolve(a: &mut Attacher<'_, '_>, point: &AttachPoint) -> Vec<Targ
     Vec::new()
 }
 
+/// Groups of tracepoints that are hot, and that nothing which programs do runs into: only there it does not matter
+/// that a raw tracepoint, other than one through perf events, also fires while another program runs.
+const RAW: &[&str] = &[
+    "block",
+    "irq",
+    "napi",
+    "net",
+    "power",
+    "raw_syscalls",
+    "sched",
+    "signal",
+    "skb",
+    "sock",
+    "task",
+    "tcp",
+    "udp",
+    "workqueue",
+    "writeback",
+];
+
+/// Makes a raw tracepoint of a target whose code does not look at the record: both fire at the same events, and
+/// the kernel need not make a record for nobody. The tracepoint is named as the event (`include/trace/trace_events.h`).
+pub(crate) fn without_record(target: &mut Target) {
+    if let Attach::Tracepoint { category, event } = &target.attach
+        && RAW.contains(&category.as_str())
+    {
+        target.attach = Attach::RawTracepoint { event: event.clone() };
+        target.kind = ProgKind::RawTracepoint;
+    }
+}
+
 fn target(category: String, event: String) -> Target {
     Target {
         name: format!("tracepoint:{category}:{event}"),
