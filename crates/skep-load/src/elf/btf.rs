@@ -132,6 +132,9 @@ impl Types {
 
     /// Describes a kernel variable that the loader finds the address of.
     pub(super) fn ksym(&mut self, name: &str) {
+        // Loaders put an integer in the place of what has no type (tools/lib/bpf/libbpf.c,
+        // `bpf_object__collect_externs`), and take it from here.
+        self.builder.int("int", 4, IntEncoding::Signed);
         let target = self.builder.add(TypeDef::Const(TypeId::VOID));
         let type_id = self.builder.var(name, target, Linkage::Extern);
         self.ksyms.push(SectionVar { type_id, offset: 0, size: 0 });
@@ -174,11 +177,15 @@ impl Types {
         Ok(new)
     }
 
-    /// The sections `.BTF` and `.BTF.ext`, the latter empty if there are no records.
+    /// The sections `.BTF` and `.BTF.ext`; the former is empty if there are no types, which the kernel would refuse,
+    /// the latter if there are no records.
     pub(super) fn encode(mut self) -> Result<(Vec<u8>, Vec<u8>), ElfError> {
         if !self.ksyms.is_empty() {
             let vars = std::mem::take(&mut self.ksyms);
             self.builder.datasec(".ksyms", 0, vars);
+        }
+        if self.builder.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
         }
         let encoded = self.builder.encode(Supported::ALL).map_err(|e| ElfError::Btf(e.to_string()))?;
         let ext = BtfExt { funcs: self.funcs, lines: self.lines, relos: Vec::new() };

@@ -112,8 +112,8 @@ impl Writer<'_> {
             self.object.resize(section, offset as usize + (end - start) * Insn::BYTES);
             parts.push(Part { start, end, section, records, offset });
         }
-        self.relocate(spec, &parts)?;
         let mut insns = spec.insns.clone();
+        self.relocate(spec, &parts, &mut insns)?;
         self.link_calls(spec, &parts, &mut insns)?;
         for (index, part) in parts.iter().enumerate() {
             let code = encode(&insns[part.start..part.end], Endian::Little);
@@ -131,7 +131,7 @@ impl Writer<'_> {
     }
 
     /// References to maps and kernel variables: constants without a value, and relocations.
-    fn relocate(&mut self, spec: &ProgramSpec, parts: &[Part]) -> Result<(), ElfError> {
+    fn relocate(&mut self, spec: &ProgramSpec, parts: &[Part], insns: &mut [Insn]) -> Result<(), ElfError> {
         for reference in &spec.refs {
             let wrong = |what| ElfError::Reference { program: spec.name.clone(), insn: reference.insn, what };
             let at = reference.insn as usize;
@@ -154,6 +154,11 @@ impl Writer<'_> {
                     return Err(ElfError::Kfunc { program: spec.name.clone(), function });
                 }
             };
+            let Some([first, second]) = insns.get_mut(at..at + 2) else {
+                return Err(wrong("it is no constant of two slots"));
+            };
+            // What the constant means is the loader's to say.
+            [*first, *second] = Insn::load_imm64(first.dst, 0);
             self.object.relocate(part.section, part.place(at).into(), Reloc::Constant, symbol);
         }
         Ok(())

@@ -85,7 +85,9 @@ pub fn write(collection: &Collection) -> Result<Vec<u8>, ElfError> {
     );
     code::write(collection, &mut object, &mut types, &maps)?;
     let (btf, ext) = types.encode()?;
-    object.meta_section(".BTF", btf);
+    if !btf.is_empty() {
+        object.meta_section(".BTF", btf);
+    }
     if !ext.is_empty() {
         object.meta_section(".BTF.ext", ext);
     }

@@ -223,8 +223,10 @@ impl Object {
             if section.relocs.is_empty() {
                 continue;
             }
-            let mut bytes = Vec::with_capacity(section.relocs.len() * 16);
-            for &(offset, reloc, symbol) in &section.relocs {
+            let mut relocs = section.relocs.clone();
+            relocs.sort_by_key(|&(offset, ..)| offset);
+            let mut bytes = Vec::with_capacity(relocs.len() * 16);
+            for (offset, reloc, symbol) in relocs {
                 bytes.extend_from_slice(&offset.to_le_bytes());
                 let info = u64::from(number[symbol]) << 32 | reloc as u64;
                 bytes.extend_from_slice(&info.to_le_bytes());

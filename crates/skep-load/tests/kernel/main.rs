@@ -6,6 +6,7 @@
 mod harness;
 mod live;
 mod loads;
+mod objects;
 mod probes;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "shared by several test targets")]
@@ -19,5 +20,5 @@ fn main() -> ExitCode {
         let written = std::io::stdout().write_all(text.as_bytes());
         return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    harness::run(&[probes::TESTS, loads::TESTS, live::TESTS].concat())
+    harness::run(&[probes::TESTS, loads::TESTS, live::TESTS, objects::TESTS].concat())
 }
