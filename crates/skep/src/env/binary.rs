@@ -4,11 +4,11 @@ use crate::symbols::elf::ElfError;
 use crate::symbols::program::Program;
 use crate::symbols::source::Source;
 use crate::symbols::symtab::SymbolKind;
-use crate::symbols::{demangle, open, usdt};
+use crate::symbols::{demangle, dwarf, open, usdt};
 use skep_btf::Btf;
 use skep_trace::env::{BinaryError, UsdtNote, UserBinary, UserSymbol};
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -23,6 +23,7 @@ pub(super) struct Binary {
     functions: OnceCell<Vec<UserSymbol>>,
     variables: OnceCell<HashMap<String, (u64, u64)>>,
     usdt: OnceCell<Vec<UsdtNote>>,
+    types: OnceCell<Option<Btf>>,
 }
 
 impl Binary {
@@ -51,6 +52,7 @@ impl Binary {
             functions: OnceCell::new(),
             variables: OnceCell::new(),
             usdt: OnceCell::new(),
+            types: OnceCell::new(),
         })
     }
 
@@ -127,8 +129,13 @@ impl UserBinary for Binary {
         begins_at(&code, address - function.start)
     }
 
-    fn line_addresses(&self, _file: &str, _line: u32, _column: Option<u32>) -> Option<Vec<u64>> {
-        None
+    fn line_addresses(&self, file: &str, line: u32, column: Option<u32>) -> Option<Vec<u64>> {
+        let mut found = dwarf::addresses(self.program.with_debug_data(), file, line, column)?;
+        // Optimised code comes back to a line again and again; it begins once in each function.
+        let mut functions = BTreeSet::new();
+        let function = |at: u64| self.program.addresses().resolve(at).map_or(at, |place| place.start);
+        found.retain(|at| functions.insert(function(*at)));
+        Some(found)
     }
 
     fn usdt(&self) -> &[UsdtNote] {
@@ -136,7 +143,7 @@ impl UserBinary for Binary {
     }
 
     fn types(&self) -> Option<&Btf> {
-        None
+        self.types.get_or_init(|| dwarf::btf(self.program.with_debug_data())).as_ref()
     }
 }
 

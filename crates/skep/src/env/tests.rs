@@ -1,8 +1,8 @@
 //! The live system, asked about files whose contents are known.
 
 use super::{Kernel, LiveEnv};
-use crate::symbols::testing::{Folder, PROGRAM};
-use skep_btf::Btf;
+use crate::symbols::testing::{Folder, PROGRAM, TYPED, line_of};
+use skep_btf::{Btf, KindMask, Type};
 use skep_ir::kernel::Arch;
 use skep_ir::{Feature, KernelInfo};
 use skep_trace::env::{BinaryError, Env, UserBinary};
@@ -278,4 +278,62 @@ fn the_system() {
         let names: BTreeSet<&str> = functions.iter().map(|(name, _)| name.as_str()).collect();
         assert!(names.contains("vfs_read") && !names.contains("_text_end_of_nothing"));
     }
+}
+
+#[test]
+fn debug_data() {
+    let folder = Folder::new("debug");
+    for (name, flags) in [
+        ("plain", &["-O1", "-g"][..]),
+        ("old", &["-O0", "-gdwarf-4"]),
+        ("compressed", &["-O1", "-g", "-Wl,--compress-debug-sections=zlib"]),
+    ] {
+        let Some(program) = folder.compile(name, TYPED, flags) else { return };
+        let env = env();
+        let binary = open(&env, &program);
+        let measure = binary.functions().iter().find(|f| f.name == "measure").expect("a function").clone();
+        let file = format!("{name}.c");
+        let begins = line_of(TYPED, "size measure(");
+        assert_eq!(binary.line_addresses(&file, begins, None), Some(vec![measure.address]), "{name}");
+        let whole = program.with_extension("c");
+        assert_eq!(
+            binary.line_addresses(whole.to_str().expect("made by this test"), begins, None),
+            Some(vec![measure.address])
+        );
+        let called = binary.line_addresses(&file, line_of(TYPED, "call of measure"), None);
+        let called = called.expect("debug data");
+        let main = binary.functions().iter().find(|f| f.name == "main").expect("a function").clone();
+        assert!(
+            called.len() == 1 && (main.address..main.address + main.size).contains(&called[0]),
+            "{called:?}"
+        );
+        assert_eq!(binary.is_instruction_start(called[0]), Some(true));
+        assert_eq!(binary.line_addresses(&file, 1, None), Some(Vec::new()));
+        assert_eq!(binary.line_addresses("lain.c", begins, None), Some(Vec::new()), "a part of a name");
+        types(binary.types().expect("debug data"));
+    }
+    let bare = folder.compile("bare", TYPED, &[]).expect("it compiled before");
+    let env = env();
+    let binary = open(&env, &bare);
+    assert_eq!(binary.line_addresses("bare.c", 20, None), None);
+    assert!(binary.types().is_none());
+}
+
+fn types(btf: &Btf) {
+    let node = btf.find("node", KindMask::STRUCT).expect("a struct");
+    assert_eq!(
+        btf.c_definition(node).expect("it is whole"),
+        "struct node {\n\tstruct node *next;\n\tconst char *name;\n\tstruct point at[3];\n\t\
+         unsigned int ready: 1;\n\tunsigned int level: 5;\n\tenum color color;\n\tunion either value;\n\t\
+         double weight;\n\tint (*call)(int);\n};"
+    );
+    let id = btf.find("measure", KindMask::FUNC).expect("a function");
+    let Some(Type::Func(func)) = btf.ty(id) else { panic!("{id:?}") };
+    let Some(Type::FuncProto(proto)) = btf.ty(func.proto()) else { panic!("no prototype") };
+    let params: Vec<&str> = proto.params().map(|p| p.name()).collect();
+    assert_eq!(params, ["n", "label", "max", ""]);
+    assert!(proto.is_variadic());
+    assert_eq!(btf.name(proto.ret()), "size");
+    assert_eq!(btf.enum_value("BLUE").map(|v| v.value), Some(6));
+    assert_eq!(btf.field_path(node, "at[2].y").ok().and_then(|f| f.byte_offset()), Some(16 + 2 * 8 + 4));
 }

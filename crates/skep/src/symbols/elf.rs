@@ -73,8 +73,6 @@ pub(crate) struct Elf {
     pub(crate) machine: u16,
     /// Whether it is a program or library, rather than a relocatable file or a memory image.
     pub(crate) is_program: bool,
-    /// Whether it runs at the addresses that it was linked for.
-    pub(crate) is_fixed: bool,
     /// Parts that are mapped.
     pub(crate) segments: Vec<Segment>,
     /// Sections; empty if they were removed.
@@ -116,10 +114,25 @@ impl Elf {
 
     /// The contents of a section, decompressed if need be; `None` if the file does not have them.
     pub(crate) fn data(&self, section: &Section) -> Option<Vec<u8>> {
-        if !section.has_bytes() || section.compressed {
+        if !section.has_bytes() {
             return None;
         }
-        self.source.read(section.offset, section.size).ok()
+        let bytes = self.source.read(section.offset, section.size).ok()?;
+        if section.compressed { self.decompress(&bytes) } else { Some(bytes) }
+    }
+
+    /// `Elf64_Chdr` or `Elf32_Chdr`, then the data. Of the two kinds only zlib is known.
+    fn decompress(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        const LARGEST: u64 = 1 << 30;
+        let (kind, rest) = bytes.split_first_chunk::<4>()?;
+        let kind = if self.is_little() { u32::from_le_bytes(*kind) } else { u32::from_be_bytes(*kind) };
+        let rest = if self.is_64 { rest.get(4..)? } else { rest };
+        let (size, rest) = self.word(rest)?;
+        let (_align, rest) = self.word(rest)?;
+        if kind != elf::ELFCOMPRESS_ZLIB.0 || size > LARGEST {
+            return None;
+        }
+        miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(rest, size as usize).ok()
     }
 
     /// Offset in the file of an address.
@@ -343,7 +356,6 @@ fn facts<H: FileHeader<Endian = Endianness>>(reader: &ReadCache<Reader<'_>>) -> 
         endian,
         machine: header.e_machine(endian).0,
         is_program: kind == elf::ET_EXEC || kind == elf::ET_DYN,
-        is_fixed: kind == elf::ET_EXEC,
         segments,
         sections,
         notes,

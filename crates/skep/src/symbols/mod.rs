@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 pub(crate) mod cgroups;
 pub(crate) mod debug_file;
 pub(crate) mod demangle;
+pub(crate) mod dwarf;
 pub(crate) mod elf;
 pub(crate) mod kernel;
 pub(crate) mod names;

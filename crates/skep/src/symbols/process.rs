@@ -205,12 +205,14 @@ impl Process {
         let Some(linked) = program.elf().address_of_mapped(in_file) else { return unnamed() };
         let Some(place) = program.addresses().resolve(linked) else { return unnamed() };
         let demangled = if options.demangle { demangle(place.name) } else { None };
+        let lines = if options.lines { program.lines() } else { None };
+        let source = lines.map(|lines| lines.at(linked, options.demangle)).unwrap_or_default();
         Some(UserSymbol {
             name: Some(demangled.unwrap_or_else(|| place.name.to_owned())),
             offset: linked - place.start,
             path,
-            line: None,
-            inlined: Vec::new(),
+            line: source.line,
+            inlined: source.inlined,
         })
     }
 }

@@ -2,7 +2,8 @@
 
 use super::addresses::AddressTable;
 use super::debug_file;
-use super::elf::{Elf, ElfError};
+use super::dwarf::Lines;
+use super::elf::{Elf, ElfError, Section};
 use super::source::Source;
 use super::symtab::{Symtab, Which};
 use std::cell::OnceCell;
@@ -10,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Program {
     elf: Elf,
     path: PathBuf,
     debug_folders: Rc<[PathBuf]>,
     debug: OnceCell<Option<Elf>>,
     addresses: OnceCell<AddressTable>,
+    lines: OnceCell<Option<Lines>>,
 }
 
 impl Program {
@@ -32,12 +33,8 @@ impl Program {
             debug_folders: debug_folders.clone(),
             debug: OnceCell::new(),
             addresses: OnceCell::new(),
+            lines: OnceCell::new(),
         })
-    }
-
-    /// Where this process finds the file.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The file itself.
@@ -67,5 +64,16 @@ impl Program {
     /// Functions by address.
     pub(crate) fn addresses(&self) -> &AddressTable {
         self.addresses.get_or_init(|| AddressTable::of(self.tables().collect()))
+    }
+
+    /// The file that holds debug data: the program itself, or its debug file.
+    pub(crate) fn with_debug_data(&self) -> &Elf {
+        let has_data = |elf: &Elf| elf.section(".debug_info").is_some_and(Section::has_bytes);
+        if has_data(&self.elf) { &self.elf } else { self.debug().unwrap_or(&self.elf) }
+    }
+
+    /// Source lines by address; `None` if there are no debug data.
+    pub(crate) fn lines(&self) -> Option<&Lines> {
+        self.lines.get_or_init(|| Lines::read(self.with_debug_data())).as_ref()
     }
 }

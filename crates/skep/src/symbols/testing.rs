@@ -86,3 +86,40 @@ int main(int argc, char **argv) {
     return 0;
 }
 "#;
+
+/// A program with types of all kinds, and a function that is inlined.
+pub(crate) const TYPED: &str = r#"
+#include <stdio.h>
+enum color { RED, GREEN = 5, BLUE };
+struct point { int x, y; };
+union either { long number; char text[8]; };
+struct node {
+    struct node *next;
+    const char *name;
+    struct point at[3];
+    unsigned ready : 1;
+    unsigned level : 5;
+    enum color color;
+    union either value;
+    double weight;
+    int (*call)(int);
+};
+typedef unsigned long size;
+static inline __attribute__((always_inline)) int inner(const struct node *n) {
+    return n->at[1].x + 1; /* in inner */
+}
+__attribute__((noinline)) size measure(struct node *n, const char *label, size max, ...) {
+    int extra = inner(n); /* call of inner */
+    return extra + (label ? label[0] : 0) + max;
+}
+int main(int argc, char **argv) {
+    struct node n = { .at = { { argc, 1 } } };
+    printf("%lu\n", measure(&n, argv[0], 3)); /* call of measure */
+    return 0;
+}
+"#;
+
+/// The number of the line with a text.
+pub(crate) fn line_of(source: &str, text: &str) -> u32 {
+    source.lines().position(|line| line.contains(text)).expect("it is in the program") as u32 + 1
+}

@@ -1,7 +1,9 @@
 //! Symbols of processes that run, have ended, or lost their file.
 
 use super::process::{UserOptions, UserSymbols};
-use super::testing::{Folder, PROGRAM};
+use super::program::Program;
+use super::source::Source;
+use super::testing::{Folder, PROGRAM, TYPED, line_of};
 use skep_trace::config::UserSymbolCache;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -129,15 +131,13 @@ fn kernel() {
 
 #[test]
 fn damaged_files() {
-    use super::source::Source;
     let folder = Folder::new("damaged");
     let Some(program) = folder.compile("whole", PROGRAM, &["-g", "-O1"]) else { return };
     let whole = std::fs::read(program).expect("it was just made");
     let folders: std::rc::Rc<[std::path::PathBuf]> = [].into();
     let ask = |bytes: Vec<u8>| {
         let len = bytes.len() as u64;
-        let Ok(program) = super::program::Program::open(Source::Bytes(bytes), Path::new("x"), &folders)
-        else {
+        let Ok(program) = Program::open(Source::Bytes(bytes), Path::new("x"), &folders) else {
             return;
         };
         let _ = (program.is_stripped(), super::usdt::probes(program.elf()), program.elf().build_id());
@@ -157,6 +157,60 @@ fn damaged_files() {
             let mut bytes = whole.clone();
             bytes[at] = value;
             ask(bytes);
+        }
+    }
+}
+
+#[test]
+fn lines_and_inlined_functions() {
+    let folder = Folder::new("lines");
+    let Some(path) = folder.compile("lines", TYPED, &["-O1", "-g"]) else { return };
+    let folders: std::rc::Rc<[std::path::PathBuf]> = [].into();
+    let source = Source::file(std::fs::File::open(&path).expect("it was just made")).expect("a file");
+    let program = Program::open(source, &path, &folders).expect("a program");
+    let lines = program.lines().expect("debug data");
+    let file = path.with_extension("c").to_string_lossy().into_owned();
+    let symbols: Vec<_> = program
+        .tables()
+        .flat_map(|t| t.iter().map(|s| (s.name.to_owned(), s.address, s.size)).collect::<Vec<_>>())
+        .collect();
+    let (_, start, size) = symbols.iter().find(|(name, ..)| name == "measure").expect("a function").clone();
+    let first = lines.at(start, true);
+    let at = first.line.expect("a line");
+    assert_eq!(at.file, file);
+    // Without a prologue the first line of the body begins there as well.
+    let begins = line_of(TYPED, "size measure(");
+    assert!((begins..=begins + 1).contains(&at.line), "{}", at.line);
+    let inlined = (start..start + size).map(|a| lines.at(a, true)).find(|p| !p.inlined.is_empty());
+    let inlined = inlined.expect("a function was inlined");
+    assert_eq!(inlined.inlined.len(), 1);
+    let (name, inside) = &inlined.inlined[0];
+    assert_eq!(name, "inner");
+    assert_eq!(inside.as_ref().map(|l| l.line), Some(line_of(TYPED, "in inner")));
+    assert_eq!(inlined.line.map(|l| l.line), Some(line_of(TYPED, "call of inner")));
+    assert_eq!(lines.at(1, true), Default::default());
+}
+
+#[test]
+fn damaged_debug_data() {
+    let folder = Folder::new("damaged-debug");
+    let Some(path) = folder.compile("typed", TYPED, &["-O1", "-g"]) else { return };
+    let whole = std::fs::read(&path).expect("it was just made");
+    let folders: std::rc::Rc<[std::path::PathBuf]> = [].into();
+    let open = |bytes: Vec<u8>| Program::open(Source::Bytes(bytes), Path::new("x"), &folders).ok();
+    let program = open(whole.clone()).expect("a program");
+    let debug = program.elf().sections.iter().filter(|s| s.name.starts_with(".debug_"));
+    let places: Vec<usize> = debug.flat_map(|s| s.offset as usize..(s.offset + s.size) as usize).collect();
+    for (i, at) in places.into_iter().enumerate().step_by(11) {
+        let mut bytes = whole.clone();
+        bytes[at] = [0xff, 0, 0x80, 0x7f][i % 4];
+        let Some(program) = open(bytes) else { continue };
+        let _ = super::dwarf::btf(program.elf());
+        let _ = super::dwarf::addresses(program.elf(), "typed.c", 20, None);
+        if let Some(lines) = program.lines() {
+            for address in (0x1100..0x1300).step_by(16) {
+                let _ = lines.at(address, true);
+            }
         }
     }
 }
