@@ -24,6 +24,7 @@ use crate::module::{FuncId, Map, MapId, MapKind, Module};
 use cranelift_entity::SecondaryMap;
 use groups::Groups;
 use lives::Lives;
+use std::collections::{HashMap, HashSet};
 
 /// Levels of scratch memory: a task, and on top of it soft interrupt, hard interrupt and NMI.
 const LEVELS: u32 = 4;
@@ -210,11 +211,7 @@ impl<'m> Plan<'m> {
         for &id in &order {
             lives[id] = Lives::of(&module.funcs[id]);
         }
-        let mut plan = Plan { module, order, groups, lives, frames: SecondaryMap::new() };
-        for i in 0..plan.order.len() {
-            plan.measure(plan.order[i]);
-        }
-        plan
+        Plan { module, order, groups, lives, frames: SecondaryMap::new() }
     }
 
     fn measure(&mut self, id: FuncId) {
@@ -233,15 +230,16 @@ impl<'m> Plan<'m> {
                 }
             }
         }
-        for i in 0..self.order.len() {
-            self.measure(self.order[i]);
-        }
     }
 
     /// Moves slots until a program's deepest chain of frames is within the budget, or nothing can move.
     fn fit(&mut self, main: FuncId, budget: u32) {
+        let funcs = self.reachable(main);
         loop {
-            let (total, chain) = self.deepest(main);
+            for &id in &funcs {
+                self.measure(id);
+            }
+            let (total, chain) = self.deepest(main, &funcs);
             if total <= budget {
                 return;
             }
@@ -257,22 +255,38 @@ impl<'m> Plan<'m> {
             }
             let Some((_, id, slot)) = best else { return };
             self.groups.try_move(id, slot);
-            for i in 0..self.order.len() {
-                self.measure(self.order[i]);
-            }
         }
     }
 
-    /// The chain of calls that needs most of the stack, and how much.
-    fn deepest(&self, main: FuncId) -> (u32, Vec<FuncId>) {
-        let mut totals: SecondaryMap<FuncId, u32> = SecondaryMap::new();
-        let mut next: SecondaryMap<FuncId, Option<FuncId>> = SecondaryMap::new();
-        for &id in &self.order {
-            next[id] = callees(&self.module.funcs[id]).max_by_key(|&c| totals[c]);
-            totals[id] = self.frames[id] + next[id].map_or(0, |c| totals[c]);
+    /// A function and those that it leads to, callees first.
+    fn reachable(&self, main: FuncId) -> Vec<FuncId> {
+        let mut seen: HashSet<FuncId> = HashSet::new();
+        let mut out = Vec::new();
+        let mut stack = vec![(main, false)];
+        while let Some((id, done)) = stack.pop() {
+            if done {
+                out.push(id);
+            } else if seen.insert(id) {
+                stack.push((id, true));
+                stack.extend(callees(&self.module.funcs[id]).map(|callee| (callee, false)));
+            }
         }
-        let chain = std::iter::successors(Some(main), |&id| next[id]).collect();
-        (totals[main], chain)
+        out
+    }
+
+    /// The chain of calls that needs most of the stack, and how much.
+    fn deepest(&self, main: FuncId, funcs: &[FuncId]) -> (u32, Vec<FuncId>) {
+        let mut totals: HashMap<FuncId, u32> = HashMap::new();
+        let mut next: HashMap<FuncId, FuncId> = HashMap::new();
+        for &id in funcs {
+            let total = |c: FuncId| totals.get(&c).copied().unwrap_or(0);
+            let below = callees(&self.module.funcs[id]).max_by_key(|&c| total(c));
+            let sum = self.frames[id] + below.map_or(0, total);
+            totals.insert(id, sum);
+            next.extend(below.map(|c| (id, c)));
+        }
+        let chain = std::iter::successors(Some(main), |id| next.get(id).copied()).collect();
+        (totals.get(&main).copied().unwrap_or(0), chain)
     }
 }
 
