@@ -7,6 +7,7 @@ use crate::console::{self, FAILED, Failure};
 use skep_ir::passes;
 use skep_ir::spec::Collection;
 use skep_ir::{CompileOptions, Diagnostic, Module, Severity, SourceMap, diag};
+use skep_trace::config::Config;
 use skep_trace::env::Env;
 use skep_trace::expand::{Library, expand};
 use skep_trace::hir;
@@ -141,8 +142,11 @@ impl<'a> Front<'a> {
     }
 
     fn generate(&mut self, module: Module, program: &hir::Program) -> Result<Collection, Failure> {
-        let stack_object_limit = program.config.on_stack_limit.try_into().unwrap_or(u32::MAX);
-        let passes = passes::Options { stack_object_limit, ..passes::Options::default() };
+        // Unless the script asks for less, the compiler knows better what the stack can take.
+        let mut passes = passes::Options::default();
+        if program.config.on_stack_limit != Config::default().on_stack_limit {
+            passes.stack_object_limit = program.config.on_stack_limit.try_into().unwrap_or(u32::MAX);
+        }
         let options = CompileOptions { passes, ..CompileOptions::default() };
         let result = if self.wants(Stage::CodegenOpt) {
             let mut last = String::new();
