@@ -1,7 +1,9 @@
 //! Control flow of a function: edges, order, dominators.
 
 use crate::func::{Block, Func};
+use crate::inst::InstKind;
 use cranelift_entity::SecondaryMap;
+use std::cell::OnceCell;
 
 /// Number of a block that no path from the entry reaches.
 const UNREACHED: u32 = u32::MAX;
@@ -12,16 +14,26 @@ const UNREACHED: u32 = u32::MAX;
 pub struct Cfg {
     /// Reachable blocks in reverse postorder; the entry is first.
     order: Vec<Block>,
-    preds: SecondaryMap<Block, Vec<Block>>,
+    /// Predecessors, those of one block after the other, and where each block's are.
+    preds: Vec<Block>,
+    pred_spans: SecondaryMap<Block, (u32, u32)>,
     /// Number of a block in a depth-first walk from the entry, and the blocks by number.
     number: SecondaryMap<Block, u32>,
     blocks: Vec<Block>,
+    /// The block from which the walk came to each block, number to number.
+    parent: Vec<u32>,
+    /// Places in `order` by number.
+    places: Vec<u32>,
+    /// Found when first asked for: most passes do not.
+    dominators: OnceCell<Dominators>,
+}
+
+#[derive(Debug, Clone)]
+struct Dominators {
     /// Immediate dominator, number to number; the entry's is itself.
     idom: Vec<u32>,
     /// Interval of a walk over the dominator tree, by number: a block dominates those inside its own.
     spans: Vec<(u32, u32)>,
-    /// Place in `order` by number.
-    places: Vec<u32>,
 }
 
 impl Cfg {
@@ -31,30 +43,36 @@ impl Cfg {
     pub fn new(func: &Func) -> Self {
         let mut cfg = Cfg { number: SecondaryMap::with_default(UNREACHED), ..Cfg::default() };
         let Some(&entry) = func.layout.first() else { return cfg };
-        // Successors are visited last to first, so that the first stands next to the block in the order.
-        let successors = |block: Block| {
-            let targets = func.terminator(block).map_or_else(Vec::new, |t| func.insts[t].kind.targets());
-            let blocks: Vec<Block> =
-                targets.iter().rev().map(|t| t.block).filter(|&b| func.blocks.is_valid(b)).collect();
-            blocks.into_iter()
-        };
-        let mut parent = vec![0];
+        let end = |block: Block| func.terminator(block).map(|end| &func.insts[end].kind);
+        let count = |block: Block| end(block).map_or(0, InstKind::target_count);
+        cfg.number.resize(func.blocks.len());
         cfg.number[entry] = 0;
         cfg.blocks.push(entry);
-        let mut stack = vec![(entry, successors(entry))];
+        cfg.parent.push(0);
+        // Edges as they are met: to, from.
+        let mut edges: Vec<(Block, Block)> = Vec::new();
+        let mut stack = vec![(entry, count(entry))];
         while let Some((block, rest)) = stack.last_mut() {
             let block = *block;
-            let Some(next) = rest.next() else {
+            // Successors are visited last to first, so that the first stands next to the block in the order.
+            let Some(place) = rest.checked_sub(1) else {
                 cfg.order.push(block);
                 stack.pop();
                 continue;
             };
-            cfg.preds[next].push(block);
+            *rest = place;
+            let Some(next) = end(block).and_then(|kind| kind.target(place)).map(|t| t.block) else {
+                continue;
+            };
+            if !func.blocks.is_valid(next) {
+                continue;
+            }
+            edges.push((next, block));
             if cfg.number[next] == UNREACHED {
                 cfg.number[next] = cfg.blocks.len() as u32;
                 cfg.blocks.push(next);
-                parent.push(cfg.number[block]);
-                stack.push((next, successors(next)));
+                cfg.parent.push(cfg.number[block]);
+                stack.push((next, count(next)));
             }
         }
         cfg.order.reverse();
@@ -62,47 +80,73 @@ impl Cfg {
         for (place, &block) in cfg.order.iter().enumerate() {
             cfg.places[cfg.number[block] as usize] = place as u32;
         }
-        cfg.dominators(parent);
+        cfg.sort_edges(func, &edges);
         cfg
+    }
+
+    /// Puts the predecessors of each block together, in the order in which their edges were met.
+    fn sort_edges(&mut self, func: &Func, edges: &[(Block, Block)]) {
+        self.pred_spans.resize(func.blocks.len());
+        for &(to, _) in edges {
+            self.pred_spans[to].1 += 1;
+        }
+        let mut sum = 0;
+        for &block in &self.blocks {
+            let span = &mut self.pred_spans[block];
+            let many = span.1;
+            *span = (sum, sum);
+            sum += many;
+        }
+        self.preds = self.blocks.first().map_or_else(Vec::new, |&entry| vec![entry; edges.len()]);
+        for &(to, from) in edges {
+            let span = &mut self.pred_spans[to];
+            self.preds[span.1 as usize] = from;
+            span.1 += 1;
+        }
+    }
+
+    fn dominators(&self) -> &Dominators {
+        self.dominators.get_or_init(|| self.find_dominators())
     }
 
     /// Immediate dominators by semidominators (Georgiadis, "Linear-Time Algorithms for Dominators", the
     /// Semi-NCA variant): near-linear also where thousands of blocks jump to one exit.
-    fn dominators(&mut self, parent: Vec<u32>) {
-        let n = parent.len();
+    fn find_dominators(&self) -> Dominators {
+        let n = self.parent.len();
         let mut semi: Vec<u32> = (0..n as u32).collect();
         let mut label = semi.clone();
-        let mut ancestor = parent.clone();
+        let mut ancestor = self.parent.clone();
         let mut path = Vec::new();
         for v in (1..n).rev() {
-            let mut least = parent[v];
-            for &pred in &self.preds[self.blocks[v]] {
+            let mut least = self.parent[v];
+            for &pred in self.preds(self.blocks[v]) {
                 let pred = self.number[pred];
                 let best = evaluate(pred, v as u32 + 1, &mut ancestor, &mut label, &semi, &mut path);
                 least = least.min(semi[best as usize]);
             }
             semi[v] = least;
         }
-        self.idom = parent;
+        let mut idom = self.parent.clone();
         for (v, &semi) in semi.iter().enumerate().skip(1) {
-            while self.idom[v] > semi {
-                self.idom[v] = self.idom[self.idom[v] as usize];
+            while idom[v] > semi {
+                idom[v] = idom[idom[v] as usize];
             }
         }
         // Dominators have lower numbers than what they dominate, so sizes add up from the end.
         let mut size = vec![1u32; n];
         for v in (1..n).rev() {
-            size[self.idom[v] as usize] += size[v];
+            size[idom[v] as usize] += size[v];
         }
         let mut next = vec![1u32; n];
-        self.spans = vec![(0, n as u32); n];
+        let mut spans = vec![(0, n as u32); n];
         for v in 1..n {
-            let above = self.idom[v] as usize;
+            let above = idom[v] as usize;
             let enter = next[above];
             next[above] += size[v];
             next[v] = enter + 1;
-            self.spans[v] = (enter, enter + size[v]);
+            spans[v] = (enter, enter + size[v]);
         }
+        Dominators { idom, spans }
     }
 
     /// Reachable blocks in reverse postorder: a block comes after all blocks that reach it without a jump
@@ -115,7 +159,8 @@ impl Cfg {
     /// The reachable blocks that jump to a block, one entry for each edge.
     #[must_use]
     pub fn preds(&self, block: Block) -> &[Block] {
-        &self.preds[block]
+        let (from, to) = self.pred_spans[block];
+        &self.preds[from as usize..to as usize]
     }
 
     /// Whether a path leads from the entry to the block.
@@ -136,7 +181,7 @@ impl Cfg {
     pub fn idom(&self, block: Block) -> Option<Block> {
         match self.number[block] {
             0 | UNREACHED => None,
-            n => Some(self.blocks[self.idom[n as usize] as usize]),
+            n => Some(self.blocks[self.dominators().idom[n as usize] as usize]),
         }
     }
 
@@ -146,8 +191,12 @@ impl Cfg {
         if !self.is_reachable(a) || !self.is_reachable(b) {
             return false;
         }
-        let (enter, leave) = self.spans[self.number[a] as usize];
-        let inner = self.spans[self.number[b] as usize].0;
+        if a == b {
+            return true;
+        }
+        let spans = &self.dominators().spans;
+        let (enter, leave) = spans[self.number[a] as usize];
+        let inner = spans[self.number[b] as usize].0;
         (enter..leave).contains(&inner)
     }
 }

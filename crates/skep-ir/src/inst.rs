@@ -887,6 +887,32 @@ impl InstKind {
         }
     }
 
+    /// How many blocks it may go to, with repetitions.
+    #[must_use]
+    pub fn target_count(&self) -> usize {
+        match self {
+            InstKind::Br(_) => 1,
+            InstKind::CondBr { .. } => 2,
+            InstKind::Switch { cases, .. } => cases.len() + 1,
+            _ => 0,
+        }
+    }
+
+    /// One of the blocks that it may go to, by its place in [`InstKind::targets`].
+    #[must_use]
+    pub fn target(&self, place: usize) -> Option<&Target> {
+        match (self, place) {
+            (InstKind::Br(target), 0) => Some(target),
+            (InstKind::CondBr { then, .. }, 0) => Some(then),
+            (InstKind::CondBr { other, .. }, 1) => Some(other),
+            (InstKind::Switch { cases, default, .. }, _) => match cases.get(place) {
+                Some((_, target)) => Some(target),
+                None => (place == cases.len()).then_some(default),
+            },
+            _ => None,
+        }
+    }
+
     /// The blocks that it may go to, to be changed.
     pub fn targets_mut(&mut self) -> Vec<&mut Target> {
         match self {

@@ -14,6 +14,7 @@ pub mod compile;
 pub mod diag;
 pub mod eval;
 pub mod func;
+mod hash;
 pub mod helpers;
 pub mod inst;
 pub mod kernel;

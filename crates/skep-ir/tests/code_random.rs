@@ -80,8 +80,9 @@ fn check_code(bytes: &[u8], features: &str) {
         Err(messages) => panic!("{}", diag::render_all(&messages, &module.sources, false)),
     };
     let code = as_code(&compiled.collection.programs[0]);
+    let text = || format!("{}\n{}", print(&module, Locations::Hide), print_code(&code, &Symbols::default()));
     let flaws = skep_asm::check(&code.insns);
-    assert!(flaws.is_empty(), "structural flaws: {flaws:?}");
+    assert!(flaws.is_empty(), "structural flaws: {flaws:?}\n{}", text());
     let program = Program::new(&code);
     let mut vm = Vm::new(&program);
     let mut host = VmHost::new(&compiled.collection, kernel.cpus, &mut vm);

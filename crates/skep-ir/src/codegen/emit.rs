@@ -38,7 +38,7 @@ impl Emitter<'_> {
     /// Emits a function at the end of the program; its label is bound by the caller.
     pub(super) fn function(&mut self, c: &Compiled) {
         let mut cx = Context { c, labels: SecondaryMap::new(), at: 0 };
-        let threaded = Threading::of(&c.mf);
+        let threaded = Threading::of(&c.mf, &c.assignment);
         for &block in &c.mf.order {
             cx.labels[block] = Some(self.asm.label());
         }
@@ -336,42 +336,67 @@ impl Context<'_> {
 
 /// Jumps to blocks that only jump on go straight to where those lead.
 struct Threading {
+    /// Where a block that only jumps on leads in the end.
     targets: SecondaryMap<MBlock, Option<MBlock>>,
 }
 
 impl Threading {
-    fn of(mf: &MFunc) -> Threading {
+    fn of(mf: &MFunc, assignment: &Assignment) -> Threading {
+        let mut next: SecondaryMap<MBlock, Option<MBlock>> = SecondaryMap::new();
+        for &block in mf.order.iter().skip(1) {
+            next[block] = match mf.blocks[block].as_slice() {
+                [only] => jump(&only.kind),
+                [moves, end] if is_nothing(&moves.kind, assignment) => jump(&end.kind),
+                _ => None,
+            };
+        }
         let mut targets: SecondaryMap<MBlock, Option<MBlock>> = SecondaryMap::new();
-        for (i, &block) in mf.order.iter().enumerate() {
-            if let [only] = mf.blocks[block].as_slice()
-                && let MKind::Jump(to) = only.kind
-                && to != block
-                && i != 0
-            {
-                targets[block] = Some(to);
+        let mut path = Vec::new();
+        for &start in &mf.order {
+            let mut at = start;
+            // A ring of empty blocks stays as it is: an endless loop has to be somewhere.
+            let end = loop {
+                if let Some(known) = targets[at] {
+                    break Some(known);
+                }
+                match next[at] {
+                    None => break Some(at),
+                    Some(_) if path.contains(&at) => break None,
+                    Some(to) => path.push(std::mem::replace(&mut at, to)),
+                }
+            };
+            for block in path.drain(..) {
+                targets[block] = end;
+                if end.is_none() {
+                    next[block] = None;
+                }
             }
         }
         Threading { targets }
     }
 
-    /// Where a jump to a block ends up. Chains are short; a ring of empty blocks is left as it is.
-    fn target(&self, mut block: MBlock) -> MBlock {
-        const LONGEST: usize = 16;
-        for _ in 0..LONGEST {
-            match self.targets[block] {
-                Some(to) => block = to,
-                None => return block,
-            }
-        }
-        block
+    /// Where a jump to a block ends up.
+    fn target(&self, block: MBlock) -> MBlock {
+        self.targets[block].unwrap_or(block)
     }
 
     /// Whether nothing arrives at a block any more.
     fn skips(&self, block: MBlock) -> bool {
         self.targets[block].is_some()
-            && self.target(block) != block
-            && self.targets[self.target(block)].is_none()
     }
+}
+
+fn jump(kind: &MKind) -> Option<MBlock> {
+    if let MKind::Jump(to) = kind { Some(*to) } else { None }
+}
+
+/// Whether moves leave everything where it is, now that registers are known.
+fn is_nothing(kind: &MKind, assignment: &Assignment) -> bool {
+    let stays = |(dst, src): &(Dst, Src)| match (dst, src) {
+        (Dst::Reg(d), Src::Reg(s)) => assignment[*d].is_none() || assignment[*d] == assignment[*s],
+        _ => false,
+    };
+    matches!(kind, MKind::Moves(list) if list.iter().all(stays))
 }
 
 /// Whether some move finds no free register for a temporary, so that the frame must keep a word for it.

@@ -6,10 +6,10 @@
 use super::Context;
 use super::edit::Aliases;
 use crate::func::{Func, Value};
+use crate::hash::FastMap;
 use crate::inst::{BinOp, CmpOp, InstKind};
 use crate::module::Module;
 use crate::types::{PtrClass, Ty};
-use std::collections::HashMap;
 
 /// An instruction that always gives the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -29,20 +29,22 @@ enum Key {
 /// Runs the pass.
 pub fn run(func: &mut Func, _: &Module, _: &Context<'_>) {
     let mut aliases = Aliases::default();
-    let mut seen: HashMap<(Key, Ty), Value> = HashMap::new();
+    let mut seen: FastMap<(Key, Ty), Value> = FastMap::default();
     for i in 0..func.layout.len() {
         let block = func.layout[i];
         seen.clear();
+        let mut context_read = false;
         let mut insts = std::mem::take(&mut func.blocks[block].insts);
         insts.retain(|&inst| {
             func.insts[inst].kind.map_uses(|v| aliases.get(v));
             let data = &func.insts[inst];
-            if changes_context(&data.kind) {
+            if changes_context(&data.kind) && std::mem::take(&mut context_read) {
                 seen.retain(|(key, _), _| !matches!(key, Key::CtxLoad(..)));
             }
             let (Some(key), Some(result)) = (key(func, &data.kind), data.result.expand()) else {
                 return true;
             };
+            context_read |= matches!(key, Key::CtxLoad(..));
             match seen.entry((key, func.ty(result))) {
                 std::collections::hash_map::Entry::Occupied(known) => {
                     aliases.set(result, *known.get());

@@ -75,7 +75,7 @@ fn drop_result(func: &mut Func, inst: Inst, live: &SecondaryMap<Value, bool>) {
 
 /// Values that something needed depends on.
 fn live_values(func: &Func) -> SecondaryMap<Value, bool> {
-    let mut live: SecondaryMap<Value, bool> = SecondaryMap::new();
+    let mut live: SecondaryMap<Value, bool> = SecondaryMap::with_capacity(func.values.len());
     let mut todo: Vec<Value> = Vec::new();
     // What jumps pass to each parameter: needed if the parameter is.
     let mut passed: SecondaryMap<Value, Vec<Value>> = SecondaryMap::new();
@@ -88,7 +88,7 @@ fn live_values(func: &Func) -> SecondaryMap<Value, bool> {
                 kind if needed(kind) => kind.for_each_use(|v| todo.push(v)),
                 _ => {}
             }
-            for target in kind.targets() {
+            for target in (0..kind.target_count()).filter_map(|n| kind.target(n)) {
                 for (&param, &arg) in func.blocks[target.block].params.iter().zip(&target.args) {
                     passed[param].push(arg);
                 }

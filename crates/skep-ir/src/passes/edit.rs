@@ -4,8 +4,8 @@ use crate::func::{Block, BlockData, Def, Func, Inst, InstData, Slot, Value, Valu
 use crate::inst::{InstKind, Target};
 use crate::source::Loc;
 use crate::types::Ty;
-use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
+use cranelift_entity::{EntitySet, SecondaryMap};
 
 /// Values that stand for others from now on.
 #[derive(Default)]
@@ -83,8 +83,23 @@ impl Func {
 
     /// Blocks that nothing reaches leave the layout.
     pub(crate) fn drop_unreachable(&mut self) {
-        let cfg = crate::cfg::Cfg::new(self);
-        self.layout.retain(|&b| cfg.is_reachable(b));
+        let &[entry, _, ..] = self.layout.as_slice() else { return };
+        let mut reached = EntitySet::with_capacity(self.blocks.len());
+        let mut todo = vec![entry];
+        let mut count = 0;
+        while let Some(block) = todo.pop() {
+            if !reached.insert(block) {
+                continue;
+            }
+            count += 1;
+            if let Some(end) = self.terminator(block) {
+                let kind = &self.insts[end].kind;
+                todo.extend((0..kind.target_count()).filter_map(|n| Some(kind.target(n)?.block)));
+            }
+        }
+        if count < self.layout.len() {
+            self.layout.retain(|&b| reached.contains(b));
+        }
     }
 }
 

@@ -17,7 +17,7 @@
 //! | `lower` | chooses how the kernel does everything that is not low-level |
 //! | `refine` | names what comparisons have proved |
 //!
-//! The clean-ups (`promote` to `cse`) run again after `loops` and after `lower`.
+//! The clean-ups (`promote` to `cse`) run again after `loops`, if there are any, and after `lower`.
 
 pub mod cse;
 pub mod dce;
@@ -146,15 +146,13 @@ pub struct Pipeline<'h> {
 /// Called with the name of a pass that has run and with what it left.
 type Watcher<'h> = &'h mut dyn FnMut(&str, &Module);
 
-#[rustfmt::skip]
-const ORDER: &[&str] = &[
-    "inline", "promote", "fold", "dce", "simplify_cfg", "cse",
-    "expand", "place", "loops",
-    "promote", "fold", "dce", "simplify_cfg", "cse",
-    "lower",
-    "promote", "fold", "simplify_cfg", "cse", "dce",
-    "refine",
-];
+/// Up to where closures are loops or callbacks.
+const FIRST: &[&str] =
+    &["inline", "promote", "fold", "dce", "simplify_cfg", "cse", "expand", "place", "loops"];
+/// What only loops give something to do.
+const AFTER_LOOPS: &[&str] = &["promote", "fold", "dce", "simplify_cfg", "cse"];
+/// From where everything is low-level.
+const LAST: &[&str] = &["lower", "promote", "fold", "simplify_cfg", "cse", "dce", "refine"];
 
 impl<'h> Pipeline<'h> {
     /// Calls `f` with the name of every pass that has run and what it left.
@@ -167,8 +165,15 @@ impl<'h> Pipeline<'h> {
     pub fn run(mut self, module: &mut Module, context: &mut Context<'_>) -> Vec<Diagnostic> {
         let mut level = Level::Normal;
         assert_rules("the front end", module, level, None);
-        for name in ORDER {
-            let Some(pass) = pass(name) else { continue };
+        let mut looped = false;
+        let stages = FIRST.iter().map(|n| (n, false));
+        let stages =
+            stages.chain(AFTER_LOOPS.iter().map(|n| (n, true))).chain(LAST.iter().map(|n| (n, false)));
+        for (name, for_loops) in stages {
+            if *name == "loops" {
+                looped = loops::any(module);
+            }
+            let Some(pass) = pass(name).filter(|_| looped || !for_loops) else { continue };
             pass.run(module, context);
             if has_errors(&context.diagnostics) {
                 break;

@@ -8,6 +8,10 @@ use cranelift_entity::SecondaryMap;
 /// Replaces every parameter to which all jumps pass one value (or the parameter itself) by that value, until
 /// there is none left. Unreachable blocks must be gone from the layout.
 pub(super) fn remove_same(func: &mut Func) {
+    let entry = func.entry();
+    if func.layout.iter().all(|&b| b == entry || func.blocks[b].params.is_empty()) {
+        return;
+    }
     let cfg = Cfg::new(func);
     let mut aliases = Aliases::default();
     // Parameters that an argument feeds, so that a replacement is only looked at again where it matters.

@@ -13,6 +13,9 @@ use cranelift_entity::SecondaryMap;
 
 /// Runs the pass.
 pub fn run(func: &mut Func, _: &Module, _: &Context<'_>) {
+    if func.layout.len() == 1 && func.blocks[func.entry()].loop_head.is_none() {
+        return;
+    }
     func.drop_unreachable();
     shorten_jumps(func);
     func.drop_unreachable();
@@ -50,8 +53,12 @@ fn shorten_jumps(func: &mut Func) {
     for i in 0..func.layout.len() {
         let block = func.layout[i];
         let Some(end) = func.terminator(block) else { continue };
-        for edge in 0..func.insts[end].kind.targets().len() {
-            let mut target = func.insts[end].kind.targets()[edge].clone();
+        for edge in 0..func.insts[end].kind.target_count() {
+            let Some(target) = func.insts[end].kind.target(edge) else { continue };
+            if mere_jump(func, target.block).is_none() {
+                continue;
+            }
+            let mut target = target.clone();
             // Jumps in a circle are cut off after as many steps as there can be.
             for _ in 0..func.layout.len() {
                 let Some(next) = mere_jump(func, target.block) else { break };
@@ -105,6 +112,9 @@ fn merge(func: &mut Func) {
 
 /// Blocks that nothing jumps back to any more are no heads of loops.
 fn clear_loop_heads(func: &mut Func) {
+    if func.layout.iter().all(|&b| func.blocks[b].loop_head.is_none()) {
+        return;
+    }
     let cfg = Cfg::new(func);
     for &block in cfg.order() {
         let back = cfg.preds(block).iter().any(|&p| cfg.dominates(block, p));

@@ -26,7 +26,10 @@ struct Identities<'f> {
 }
 
 pub(super) fn run(func: &mut Func) {
-    let order: Vec<Block> = Cfg::new(func).order().to_vec();
+    let order: Vec<Block> = match func.layout.as_slice() {
+        &[only] => vec![only],
+        _ => Cfg::new(func).order().to_vec(),
+    };
     let first = Inst::from_u32(0);
     let mut ids = Identities { func, aliases: Aliases::default(), done: Vec::new(), inst: first };
     for block in order {

@@ -27,22 +27,36 @@ struct Sccp<'a> {
     context: &'a Context<'a>,
     known: SecondaryMap<Value, Known>,
     reached: SecondaryMap<Block, bool>,
-    users: SecondaryMap<Value, Vec<Inst>>,
+    users: Users,
     home: SecondaryMap<Inst, Option<Block>>,
     blocks: Vec<Block>,
     values: Vec<Value>,
 }
 
+/// The instructions that use each value, as lists in one vector: the numbers are places in it, counted from 1.
+struct Users {
+    last: SecondaryMap<Value, u32>,
+    list: Vec<(Inst, u32)>,
+}
+
+impl Users {
+    fn add(&mut self, value: Value, user: Inst) {
+        self.list.push((user, self.last[value]));
+        self.last[value] = self.list.len() as u32;
+    }
+}
+
 pub(super) fn run(func: &mut Func, module: &Module, context: &Context<'_>) {
-    let mut users: SecondaryMap<Value, Vec<Inst>> = SecondaryMap::new();
-    let mut home: SecondaryMap<Inst, Option<Block>> = SecondaryMap::new();
+    let mut users = Users { last: SecondaryMap::with_capacity(func.values.len()), list: Vec::new() };
+    let mut home: SecondaryMap<Inst, Option<Block>> = SecondaryMap::with_capacity(func.insts.len());
     for &block in &func.layout {
         for &inst in &func.blocks[block].insts {
             home[inst] = Some(block);
-            func.insts[inst].kind.for_each_use(|v| users[v].push(inst));
+            func.insts[inst].kind.for_each_use(|v| users.add(v, inst));
         }
     }
-    let (known, reached) = (SecondaryMap::new(), SecondaryMap::new());
+    let known = SecondaryMap::with_capacity(func.values.len());
+    let reached = SecondaryMap::with_capacity(func.blocks.len());
     let entry = func.entry();
     let mut sccp =
         Sccp { func, module, context, known, reached, users, home, blocks: vec![entry], values: Vec::new() };
@@ -59,8 +73,9 @@ impl Sccp<'_> {
     fn solve(&mut self) {
         loop {
             if let Some(value) = self.values.pop() {
-                for i in 0..self.users[value].len() {
-                    let inst = self.users[value][i];
+                let mut next = self.users.last[value];
+                while let Some((inst, before)) = self.users.list.get(next.wrapping_sub(1) as usize).copied() {
+                    next = before;
                     if self.home[inst].is_some_and(|b| self.reached[b]) {
                         self.visit(inst);
                     }

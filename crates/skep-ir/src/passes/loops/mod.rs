@@ -39,7 +39,7 @@ const NO_LOOP: u64 = 3000;
 
 /// Runs the pass.
 pub fn run(module: &mut Module, context: &mut Context<'_>) {
-    if !module.funcs.values().any(has_loops) {
+    if !any(module) {
         return;
     }
     // What calls itself was refused when functions were copied into each other.
@@ -53,6 +53,11 @@ pub fn run(module: &mut Module, context: &mut Context<'_>) {
     }
     callback::run(module);
     prune(module);
+}
+
+/// Whether there are closures to be run.
+pub(super) fn any(module: &Module) -> bool {
+    module.funcs.values().any(has_loops)
 }
 
 fn has_loops(func: &Func) -> bool {
