@@ -158,10 +158,11 @@ fn compile_bench(args: &TraceArgs, env: &LiveEnv<'_>) -> Result<u8, Failure> {
         times.push(once()?);
     }
     times.sort_unstable();
-    let median = times[times.len() / 2];
+    let (best, median) = (times[0], times[times.len() / 2]);
     console::print(&format!(
-        "first {} us, median {} us of {} compilations\n",
+        "first {} us, best {} us, median {} us of {} compilations\n",
         first.as_micros(),
+        best.as_micros(),
         median.as_micros(),
         times.len()
     ))?;
