@@ -9,8 +9,10 @@ pub struct Summary<'l> {
     pub insn: Option<u32>,
     /// The last lines worth showing: the instruction and the reasons.
     pub tail: Vec<&'l str>,
-    /// Lines before them that are left out.
+    /// Lines of the log that are not among them.
     pub omitted: usize,
+    /// What a kernel that explains itself (since 7.x) gives as the reason, in its words.
+    pub report: Option<String>,
 }
 
 /// Most lines of reasons that are shown.
@@ -19,7 +21,11 @@ const MOST_REASONS: usize = 4;
 /// Reads a log. Damaged or cut ones give what can be had.
 #[must_use]
 pub fn summarise(log: &str) -> Summary<'_> {
-    let lines: Vec<&str> = log.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    let all: Vec<&str> = log.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
+    // The explanation follows what other kernels say too.
+    let explained = all.iter().position(|line| line.starts_with(REPORT));
+    let lines = &all[..explained.unwrap_or(all.len())];
+    let report = explained.and_then(|at| Report::read(&all[at..]));
     let end = lines.iter().rposition(|l| !is_statistics(l)).map_or(0, |last| last + 1);
     let mut reasons = Vec::new();
     let mut at = end;
@@ -43,12 +49,36 @@ pub fn summarise(log: &str) -> Summary<'_> {
         }
     }
     reasons.reverse();
-    let first_shown = instruction.map(|(at, _)| at).or(reasons.first().map(|(at, _)| *at)).unwrap_or(end);
     let mut tail: Vec<&str> = instruction.map(|(at, _)| lines[at]).into_iter().collect();
     tail.extend(reasons.iter().map(|(_, line)| *line));
     let reasons: Vec<&str> = reasons.into_iter().map(|(_, line)| line).collect();
     let named = reasons.iter().rev().find_map(|line| named_instruction(line));
-    Summary { insn: named.or(instruction.map(|(_, insn)| insn)), tail, omitted: first_shown, reasons }
+    let insn = named.or(instruction.map(|(_, insn)| insn)).or(report.as_ref().and_then(|r| r.insn));
+    let omitted = all.len() - tail.len();
+    Summary { reasons, insn, tail, omitted, report: report.map(|r| r.text) }
+}
+
+/// First words of the explanation that kernels since 7.x give.
+const REPORT: &str = "Verification failed: ";
+
+/// An explanation: a title, then parts with a heading of their own (`Reason:`, `At:`...) and indented text.
+struct Report {
+    text: String,
+    insn: Option<u32>,
+}
+
+impl Report {
+    fn read(lines: &[&str]) -> Option<Report> {
+        let title = lines.first()?.strip_prefix(REPORT)?;
+        let part = |heading: &str| {
+            let after = lines.iter().skip_while(|line| **line != heading).skip(1);
+            after.take_while(|line| line.starts_with(' ')).map(|line| line.trim()).collect::<Vec<_>>()
+        };
+        let reason = part("Reason:").join(" ");
+        let text = if reason.is_empty() { title.to_owned() } else { format!("{title}. {reason}") };
+        let insn = part("At:").first().and_then(|line| line.strip_prefix("insn ")?.parse().ok());
+        Some(Report { text, insn })
+    }
 }
 
 /// `7: (79) r1 = ...`, and since 6.1 `7: R0=... (79) ...` never occurs alone: the state has no parenthesis right

@@ -97,9 +97,10 @@ pub fn explain(spec: &ProgramSpec, log: &str) -> Diagnostic {
         Some((m, cause?))
     });
     let loc = summary.insn.and_then(|insn| loc_of(spec, insn)).or_else(|| first_loc(spec));
-    let cause = match &meaning {
-        Some((_, cause)) => cause.clone(),
-        None => "the kernel's verifier refuses the program".to_owned(),
+    let cause = match (&meaning, &summary.report) {
+        (Some((_, cause)), _) => cause.clone(),
+        (None, Some(report)) => format!("the kernel's verifier refuses the program: {report}"),
+        (None, None) => "the kernel's verifier refuses the program".to_owned(),
     };
     let mut diagnostic = Diagnostic::new(Severity::Error, loc, format!("{}: {cause}", spec.name));
     diagnostic.detail = detail(&summary);
@@ -117,13 +118,13 @@ pub fn explain(spec: &ProgramSpec, log: &str) -> Diagnostic {
     diagnostic
 }
 
-/// The last lines of the log and how many there are before them.
+/// The last lines of the log that matter, and how many others there are.
 fn detail(summary: &Summary<'_>) -> Option<String> {
     let mut lines: Vec<String> = summary.tail.iter().map(|line| format!("verifier: {line}")).collect();
     match summary.omitted {
         0 => {}
-        1 => lines.push("(1 line before omitted, -v shows it)".into()),
-        n => lines.push(format!("({n} lines before omitted, -v shows them)")),
+        1 => lines.push("(1 more line, -v shows it)".into()),
+        n => lines.push(format!("({n} more lines, -v shows them)")),
     }
     (!lines.is_empty()).then(|| lines.join("\n"))
 }

@@ -73,6 +73,8 @@ meanings! {
         "use another kind of probe";
     Program "helper call might sleep in a non-sleepable prog" =>
         "this function may sleep, and programs of this kind may not", "use another kind of probe";
+    Program "sleepable helper {} in non-sleepable prog" =>
+        "{0} may sleep, and programs of this kind may not", "use another kind of probe";
     Program "calling kernel function {} is not allowed" =>
         "this kind of probe cannot call the kernel function {0} on this kernel",
         "use another kind of probe, or do without the function";
