@@ -4,7 +4,7 @@
 //! `programs` has one program a line and gives `found`: the messages of each, with their places. `list` gives
 //! `listing`: each line of it is a pattern, `-v` before it for arguments.
 //!
-//! Scripts without errors are lowered, too; the code must keep the rules of the IR.
+//! Scripts without errors are compiled, too; the code must keep the rules of the IR after every pass.
 //!
 //! The system is that of `kernel.env` with what the section `env` adds. Attributes: `params: 1 two`,
 //! `named: --a=1 --b`, `pid: 5`, `child: 6`, `unsafe: yes`, `mode: test`, `filter: text`, `warnings: no`,
@@ -13,7 +13,7 @@
 mod support;
 
 use skep_ir::verify::{self, Level};
-use skep_ir::{Diagnostic, Severity, SourceMap, diag};
+use skep_ir::{CompileOptions, Diagnostic, Severity, SourceMap, diag};
 use skep_trace::env::Env;
 use skep_trace::expand::{Library, expand};
 use skep_trace::lower::{LowerOptions, lower};
@@ -84,6 +84,11 @@ fn analysed(
             let broken = verify::check(&module, Level::Normal, Some(env)).into_iter();
             messages.extend(broken.map(|v| Diagnostic::new(Severity::Error, None, format!("bad IR: {v}"))));
             messages.extend(more);
+            if !diag::has_errors(&messages)
+                && let Err(more) = skep_ir::compile::compile(module, env, CompileOptions::default())
+            {
+                messages.extend(more);
+            }
         }
     }
     (sources, messages, dumped)

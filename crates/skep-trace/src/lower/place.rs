@@ -4,7 +4,7 @@ use super::function::{Element, Fx, Variable};
 use super::store::{Dest, Fill};
 use crate::hir::{Expr, ExprKind};
 use crate::plan::RuntimeError;
-use crate::types::{Origin, StructId, Type, sequence};
+use crate::types::{AddrSpace, Origin, StructId, Type, sequence};
 use skep_ir::func::Storage;
 use skep_ir::inst::{BinOp, CmpOp, Fact, InstKind, Step};
 use skep_ir::types::PtrClass;
@@ -180,12 +180,36 @@ impl<'p> Fx<'_, 'p> {
             return self.argument(&def.origin, n, field);
         }
         match self.locate(base) {
-            Src::Object { base, mut path } if is_symbolic(&def.origin) && !field.name.is_empty() => {
+            place @ Src::Object { .. } if is_symbolic(&def.origin) && !field.name.is_empty() => {
+                let place = if self.is_in_own_struct(base) { self.retyped(place, &base.ty) } else { place };
+                let Src::Object { base, mut path } = place else { return place.offset(field.offset) };
                 path.push(Step::Field(field.name.to_string()));
                 Src::Object { base, path }
             }
             place => place.offset(field.offset),
         }
+    }
+
+    /// Whether a value is a part of a struct whose layout is the script's.
+    fn is_in_own_struct(&self, e: &Expr) -> bool {
+        match &e.kind {
+            ExprKind::Field(_, id, _) => !is_symbolic(&self.unit.program.structs.structs[*id].origin),
+            ExprKind::Index(base, _) => self.is_in_own_struct(base),
+            _ => false,
+        }
+    }
+
+    /// A place as what a pointer of its own points to, so that fields are found by the type of what lies there.
+    fn retyped(&mut self, place: Src, ty: &Type) -> Src {
+        let space = match &place {
+            Src::Object { base, .. } => match self.b.func.ty(*base).as_ptr().map(|p| p.class) {
+                Some(PtrClass::User(_)) => AddrSpace::User,
+                _ => AddrSpace::Kernel,
+            },
+            _ => AddrSpace::Kernel,
+        };
+        let address = self.address(&place);
+        Src::Object { base: self.raw_pointer(address, ty, space), path: Vec::new() }
     }
 
     /// What a pointer points to.
