@@ -5,12 +5,12 @@ use super::locals::BodyInfo;
 use super::store::Dest;
 use super::unit::Unit;
 use super::visit::{self, Node};
-use crate::hir::{Builtin, Expr, ExprKind, LocalId, Probe, Provider, SubprogId};
-use crate::plan::ProbePlan;
+use crate::hir::{Builtin, Expr, ExprKind, LocalId, Probe, Provider, Stmt, StmtKind, SubprogId};
+use crate::plan::{Event, ProbePlan};
 use crate::types::Type;
 use cranelift_entity::EntityRef;
 use skep_ir::func::{Func, Linkage};
-use skep_ir::inst::{InstKind, Ledger};
+use skep_ir::inst::{CmpOp, InstKind, Ledger};
 use skep_ir::module::Prog;
 use skep_ir::spec::Attach;
 use skep_ir::types::PtrClass;
@@ -114,6 +114,9 @@ impl<'p> Fx<'_, 'p> {
         {
             self.filter_pid(pid);
         }
+        if is_repeated(probe.provider) && self.may_exit(probe) {
+            self.leave_if_exited();
+        }
         self.make_variables();
         if let Some(predicate) = &probe.predicate {
             let (yes, no) = (self.b.new_block(), self.b.new_block());
@@ -130,6 +133,30 @@ impl<'p> Fx<'_, 'p> {
         if !self.b.is_closed() {
             self.leave_program();
         }
+    }
+
+    /// Whether a probe calls `exit()`, not counting subprograms.
+    fn may_exit(&self, probe: &'p Probe) -> bool {
+        let events = &self.unit.program.events;
+        let is_exit = |s: &Stmt| matches!(s.kind, StmtKind::Emit(id, _) if matches!(events[id], Event::Exit));
+        visit::any(Node::Block(&probe.body.stmts), &|_| false, &is_exit)
+    }
+
+    /// What a script does before it exits it does once, however late the reader learns of the exit. Probes that
+    /// do not exit themselves go on until it does.
+    fn leave_if_exited(&mut self) {
+        let map = self.unit.exit_state();
+        let key = self.zero_key();
+        let ptr = self.b.value(InstKind::MapLookup { map, key }, Ty::nullable(PtrClass::MapValue(map)));
+        let (exited, run) = (self.b.new_block(), self.b.new_block());
+        let ptr = self.b.unless_null(ptr, run);
+        let state = self.b.load(ptr, 0, Ty::I64);
+        let zero = self.b.i64(0);
+        let is_set = self.b.cmp(CmpOp::Ne, state, zero);
+        self.b.cond_br(is_set, exited, run);
+        self.b.switch_to(exited);
+        self.leave_program();
+        self.b.switch_to(run);
     }
 
     /// At the end an iterator runs once more without an object; the script is not to see that.
@@ -266,6 +293,12 @@ fn is_filtered_by_code(provider: Provider) -> bool {
             | Provider::Tracepoint
             | Provider::RawTracepoint
     )
+}
+
+/// Whether the kernel runs a probe whenever something happens, and not just once or on request.
+fn is_repeated(provider: Provider) -> bool {
+    use Provider::{Begin, Bench, End, Iter, Signal, Test};
+    !matches!(provider, Begin | End | Signal | Test | Bench | Iter)
 }
 
 /// Puts the blocks in an order in which each follows those that lead to it, what is rare at the end, and leaves out

@@ -78,6 +78,23 @@ fn exit_sets_the_state_sends_a_record_and_leaves() {
 }
 
 #[test]
+fn a_probe_that_has_exited_does_nothing_more() {
+    for (provider, kind, looks) in [
+        (Provider::Interval, ProgKind::PerfEvent, 2),
+        (Provider::Tracepoint, ProgKind::Tracepoint, 2),
+        (Provider::Begin, ProgKind::RawTracepoint, 1),
+    ] {
+        let mut s = Script::new(provider, kind);
+        let event = s.event(Event::Exit);
+        s.push(StmtKind::Emit(event, vec![s.int(0)]));
+        let out = s.lower();
+        let state = out.plan.exit_state.expect("the script exits");
+        let lookups = out.count(|k| matches!(k, InstKind::MapLookup { map, .. } if *map == state));
+        assert_eq!(lookups, looks, "{provider:?}");
+    }
+}
+
+#[test]
 fn scripts_that_send_nothing_have_no_rings() {
     let mut s = Script::begin();
     let map = s.map("", None, Type::I64);
