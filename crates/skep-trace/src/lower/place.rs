@@ -181,7 +181,7 @@ impl<'p> Fx<'_, 'p> {
         }
         match self.locate(base) {
             place @ Src::Object { .. } if is_symbolic(&def.origin) && !field.name.is_empty() => {
-                let place = if self.is_in_own_struct(base) { self.retyped(place, &base.ty) } else { place };
+                let place = if self.is_in_own_struct(base) { self.retyped(&place, &base.ty) } else { place };
                 let Src::Object { base, mut path } = place else { return place.offset(field.offset) };
                 path.push(Step::Field(field.name.to_string()));
                 Src::Object { base, path }
@@ -200,15 +200,15 @@ impl<'p> Fx<'_, 'p> {
     }
 
     /// A place as what a pointer of its own points to, so that fields are found by the type of what lies there.
-    fn retyped(&mut self, place: Src, ty: &Type) -> Src {
-        let space = match &place {
+    fn retyped(&mut self, place: &Src, ty: &Type) -> Src {
+        let space = match place {
             Src::Object { base, .. } => match self.b.func.ty(*base).as_ptr().map(|p| p.class) {
                 Some(PtrClass::User(_)) => AddrSpace::User,
                 _ => AddrSpace::Kernel,
             },
             _ => AddrSpace::Kernel,
         };
-        let address = self.address(&place);
+        let address = self.address(place);
         Src::Object { base: self.raw_pointer(address, ty, space), path: Vec::new() }
     }
 
