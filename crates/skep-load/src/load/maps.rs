@@ -35,6 +35,9 @@ pub(super) fn create_all(
     Ok(made.into_iter().filter_map(|(_, map)| map).collect())
 }
 
+/// The map of variables that stand for values of the kernel's configuration; zeros in it would be wrong answers.
+const KCONFIG: &str = ".kconfig";
+
 struct Maker<'a> {
     kernel: &'a LiveKernel,
     btf: Option<&'a Btf>,
@@ -43,6 +46,10 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn make(&self, spec: &MapSpec, inner: Option<&Map>) -> Result<Map, SysError> {
+        if spec.map.name == KCONFIG {
+            return Err(SysError::new("bpf(BPF_MAP_CREATE)", Errno::EOPNOTSUPP)
+                .about("values of the kernel's configuration are not filled in"));
+        }
         let place = self.pin_path(spec)?;
         if let Some(path) = &place
             && let Some(map) = open_pinned(spec, path, self.max_entries(spec))?

@@ -27,6 +27,9 @@ pub(super) fn chosen<'a>(
     collection.programs.iter().enumerate().filter(move |(i, _)| wanted.is_none_or(|w| w.contains(i)))
 }
 
+/// How often a load that a signal ended is begun again.
+const INTERRUPTIONS: usize = 20;
+
 /// What all loads of a collection share.
 pub(super) struct Context<'a> {
     pub(super) collection: &'a Collection,
@@ -102,10 +105,19 @@ impl Context<'_> {
             kern_version: version_code(kernel_version(&kernel_release())),
             ..ProgLoad::default()
         };
-        let loaded = match self.options.log_level {
+        let try_load = || match self.options.log_level {
             0 => Prog::load(&load).map(|prog| (prog, None)),
             level => Prog::load_logged(&load, level).map(|(prog, log)| (prog, Some(log))),
         };
+        let mut loaded = try_load();
+        // A signal that comes while the verifier works ends the load, whatever becomes of the signal
+        // (kernel/bpf/verifier.c, `do_check`).
+        for _ in 0..INTERRUPTIONS {
+            match &loaded {
+                Err(e) if matches!(e.error.errno, Errno::EAGAIN | Errno::EINTR) => loaded = try_load(),
+                _ => break,
+            }
+        }
         match loaded {
             Ok((prog, log)) => Ok(LoadedProgram { prog, spec: job.spec, attach: job.attach.clone(), log }),
             Err(error) => Err(verifier::program_failure(self.kernel, self.collection, job.spec, error)),

@@ -3,9 +3,10 @@
 use crate::harness::{Needs, Outcome, Stop, Test, ensure, ensure_eq};
 use crate::support::{add_program, collection, spec};
 use skep_asm::{Endian, decode};
+use skep_btf::KindMask;
 use skep_ir::kernel::{Feature, FeatureSet, KernelInfo};
 use skep_ir::module::MapKind;
-use skep_ir::spec::Collection;
+use skep_ir::spec::{Attach, Collection};
 use skep_load::{LiveKernel, LoadFailure, LoadOptions, Stage, load};
 use skep_sys::bpf::{TestRun, log_level};
 use skep_sys::proc::find_symbols;
@@ -25,6 +26,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("a_thousand_programs_load_in_time", Needs::Root, thousand),
     ("the_log_of_a_program_that_loads", Needs::Root, log),
     ("maps_that_cannot_be_made", Needs::Root, bad_maps),
+    ("functions_of_modules", Needs::Root, module_functions),
+    ("signals_do_not_end_a_load", Needs::Root, signals),
     ("missing_capabilities_are_named", Needs::Root, unprivileged),
 ];
 
@@ -265,6 +268,65 @@ fn bad_maps() -> Outcome {
     pinned.map.pin = Some("pinned".into());
     let pinned = text(pinned);
     ensure!(pinned.contains("no directory is given"), "{pinned}");
+    Ok(())
+}
+
+/// A trampoline on a function of a loaded module, if there is one.
+fn module_functions() -> Outcome {
+    let kernel = LiveKernel::new();
+    if !kernel.has(Feature::Fentry) {
+        return Err(Stop::Skip("this kernel has no fentry".into()));
+    }
+    let names = skep_sys::fs::kernel_btf_names()?;
+    for module in names.iter().filter(|n| *n != "vmlinux") {
+        let Some(btf) = kernel.module_btf(module) else { continue };
+        let own = btf.first_id();
+        // Some of them are inlined everywhere, or share their names: the first that can be traced will do.
+        let function = btf.named(KindMask::FUNC).filter(|(id, _)| *id >= own).map(|(_, name)| name);
+        for function in function.filter(|f| !f.starts_with("__")).take(20) {
+            let mut c = collection("fentry", &[function], NOTHING)?;
+            c.programs[0].attach =
+                vec![Attach::Trampoline { function: function.to_owned(), module: module.clone() }];
+            match load(&c, &kernel, &LoadOptions::default()) {
+                Ok(loaded) => {
+                    let info = loaded.programs[0].prog.info()?;
+                    let object = kernel.module_btf_object(module)?.info()?;
+                    ensure_eq!(info.attach_btf_obj_id, object.id);
+                    return Ok(());
+                }
+                Err(e) => ensure!(!e.log.text.is_empty(), "{module}: {function}: {e}"),
+            }
+        }
+    }
+    Err(Stop::Skip(format!("no module with a function to trace: {}", names.join(" "))))
+}
+
+/// Environment variable that makes the test binary load a program that takes the verifier long.
+const STOPPED: &str = "SKEP_TEST_STOPPED";
+
+/// In the process that is stopped: whether the load succeeded. `None` in any other.
+pub(crate) fn as_stopped() -> Option<bool> {
+    std::env::var_os(STOPPED)?;
+    // 100,000 steps.
+    let text = "r6 = 0\nr6 += 1\nif r6 < 50000 goto pc-2\nr0 = 0\nexit\n";
+    let c = collection("raw_tp", &["sched_switch"], text).ok()?;
+    Some(done(&c).is_ok())
+}
+
+/// A process that is stopped has a signal pending, and the verifier gives up when it sees one.
+fn signals() -> Outcome {
+    let mut child = Command::new(std::env::current_exe()?).env(STOPPED, "1").spawn()?;
+    let pid = rustix::process::Pid::from_child(&child);
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(5));
+        if child.try_wait()?.is_some() {
+            break;
+        }
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP)?;
+        std::thread::sleep(Duration::from_millis(1));
+        rustix::process::kill_process(pid, rustix::process::Signal::CONT)?;
+    }
+    ensure!(child.wait()?.success(), "the load was ended by a signal");
     Ok(())
 }
 

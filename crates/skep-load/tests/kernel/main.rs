@@ -20,5 +20,8 @@ fn main() -> ExitCode {
         let written = std::io::stdout().write_all(text.as_bytes());
         return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
+    if let Some(good) = loads::as_stopped() {
+        return if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     harness::run(&[probes::TESTS, loads::TESTS, live::TESTS, objects::TESTS].concat())
 }
