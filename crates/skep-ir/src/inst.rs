@@ -75,6 +75,8 @@ pub enum Space {
     Kernel,
     /// The current process's.
     User,
+    /// That of which the address is, where it tells: the two have no address in common on x86.
+    Any,
 }
 
 /// One step from an object to a part of it.

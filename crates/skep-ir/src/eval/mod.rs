@@ -68,7 +68,7 @@ pub enum Trap {
 
 /// The world around a run.
 pub trait Host {
-    /// Reads memory that is not the machine's; false if it cannot be read.
+    /// Reads memory that is not the machine's; false if it cannot be read. Never asked for any of the two.
     fn read(&mut self, space: Space, address: u64, to: &mut [u8]) -> bool;
 
     /// Addresses of the current stack, innermost first.
@@ -408,9 +408,12 @@ impl<'m> Machine<'m> {
     /// Bytes of any memory: the helpers that read the kernel's read the machine's, too.
     fn read_external(&mut self, space: Space, at: u64, to: &mut [u8]) -> bool {
         match self.memory.bytes(at, to.len() as u64) {
-            Ok(bytes) if space == Space::Kernel => {
+            Ok(bytes) if space != Space::User => {
                 to.copy_from_slice(bytes);
                 true
+            }
+            _ if space == Space::Any => {
+                self.host.read(Space::Kernel, at, to) || self.host.read(Space::User, at, to)
             }
             _ => self.host.read(space, at, to),
         }

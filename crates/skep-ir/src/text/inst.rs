@@ -303,5 +303,6 @@ pub(super) fn space_word(space: Space) -> &'static str {
     match space {
         Space::Kernel => "kernel",
         Space::User => "user",
+        Space::Any => "any",
     }
 }

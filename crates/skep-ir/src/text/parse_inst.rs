@@ -72,9 +72,10 @@ impl Reader<'_, '_, '_> {
         let of = |w: &str| match w {
             "kernel" => Some(Space::Kernel),
             "user" => Some(Space::User),
+            "any" => Some(Space::Any),
             _ => None,
         };
-        self.c.one_of("`kernel` or `user`", of)
+        self.c.one_of("`kernel`, `user` or `any`", of)
     }
 
     fn signed(&mut self) -> Parsed<bool> {

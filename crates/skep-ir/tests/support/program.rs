@@ -710,7 +710,7 @@ impl Generator<'_> {
             }
             4 => {
                 let class = match space {
-                    Space::Kernel => PtrClass::KernelRaw(self.items.bytes),
+                    Space::Kernel | Space::Any => PtrClass::KernelRaw(self.items.bytes),
                     Space::User => PtrClass::User(self.items.bytes),
                 };
                 let base = s.b.value(I::IntToPtr(src), Ty::ptr(class));

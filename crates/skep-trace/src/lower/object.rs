@@ -276,6 +276,8 @@ impl Fx<'_, '_> {
         let name = match (space, suffix) {
             (Space::User, "") => "probe_read_user",
             (Space::Kernel, "") => "probe_read_kernel",
+            (Space::Any, "") => "probe_read",
+            (Space::Any, _) => "probe_read_str",
             (Space::User, _) => "probe_read_user_str",
             (Space::Kernel, _) => "probe_read_kernel_str",
         };

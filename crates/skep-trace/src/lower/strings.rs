@@ -11,6 +11,7 @@ use crate::hir::{Expr, ExprKind, Func, StringTable};
 use crate::plan::RuntimeError;
 use crate::types::Type;
 use skep_ir::inst::{BinOp, CmpOp, InstKind, Scalar, Space, Step};
+use skep_ir::kernel::Arch;
 use skep_ir::types::PtrClass;
 use skep_ir::{Feature, Loc, Ty, Value};
 
@@ -51,6 +52,22 @@ impl<'p> Fx<'_, 'p> {
         (self.address(&place), space)
     }
 
+    /// As [`Fx::source`] for text. A number that is said to be an address of the kernel may be one of the process:
+    /// what functions of the kernel get from system calls is. Where addresses tell, they are asked.
+    fn text_source(&mut self, e: &'p Expr) -> (Value, Space) {
+        let (src, space) = self.source(e);
+        let tells = self.unit.env.arch() == Arch::X86_64;
+        let mut written = e;
+        while let (ExprKind::Cast(inner), Type::Ptr(..)) = (&written.kind, &written.ty) {
+            written = inner;
+        }
+        let space = match space {
+            Space::Kernel if tells && matches!(written.ty, Type::Int(_)) => Space::Any,
+            known => known,
+        };
+        (src, space)
+    }
+
     /// `str(p[, n])`, of at most `cap` bytes.
     pub(super) fn str_into(&mut self, args: &'p [Expr], cap: u32, to: Dest, loc: Loc) {
         let Some(from) = args.first() else { return };
@@ -76,7 +93,7 @@ impl<'p> Fx<'_, 'p> {
         });
         self.or_else(
             |f| {
-                let (src, space) = f.source(from);
+                let (src, space) = f.text_source(from);
                 f.read_str(src, space, len, wanted, to, loc);
                 if wanted < cap && !matches!(to.fill, Fill::Loose | Fill::Zeroed) {
                     let tail = f.b.ptr_add(to.ptr, to.off + wanted as i32);
@@ -271,7 +288,7 @@ impl<'p> Fx<'_, 'p> {
     fn string_source(&mut self, e: &'p Expr) -> (Value, Space) {
         match (&e.kind, &e.ty) {
             (ExprKind::Call(Func::Str, args), Type::Str(_)) if args.len() == 1 && args[0].ty.is_scalar() => {
-                self.source(&args[0])
+                self.text_source(&args[0])
             }
             (ExprKind::Str(text), _) => {
                 let ptr = self.constant_string(text);
