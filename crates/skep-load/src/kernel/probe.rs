@@ -9,10 +9,12 @@ use skep_sys::bpf::{
     AttachType, Btf, Link, LinkTarget, Map, MapCreate, MapFlags, MapType, Position, Prog, ProgFlags,
     ProgLoad, ProgType, TestRun, log_level,
 };
+use skep_sys::fs::TraceFs;
 use skep_sys::perf::Pmu;
 use skep_sys::proc::Capability;
 use skep_sys::{Errno, SysError};
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
 
 /// What a probe found.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -275,8 +277,10 @@ pub(super) fn safe_no_prealloc(p: &Probing<'_>) -> Answer {
     }
 }
 
+/// Perf has a unit for them since 4.17; before, and where it does not, they are made in tracefs.
 pub(super) fn kprobe(_: &Probing<'_>) -> Answer {
-    Pmu::find("kprobe").is_ok().into()
+    let in_tracefs = || TraceFs::open().is_ok_and(|fs| fs.read(Path::new("kprobe_events")).is_ok());
+    (Pmu::find("kprobe").is_ok() || in_tracefs()).into()
 }
 
 pub(super) fn uprobe(_: &Probing<'_>) -> Answer {

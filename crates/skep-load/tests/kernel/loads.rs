@@ -28,6 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("maps_that_cannot_be_made", Needs::Root, bad_maps),
     ("functions_of_modules", Needs::Root, module_functions),
     ("signals_do_not_end_a_load", Needs::Root, signals),
+    ("pinned_maps_are_kept_and_never_replaced", Needs::Root, pins),
     ("missing_capabilities_are_named", Needs::Root, unprivileged),
 ];
 
@@ -357,6 +358,40 @@ fn unprivileged() -> Outcome {
         "prog.s:1:1-7: ERROR: loading program prog needs CAP_BPF and CAP_PERFMON\nr0 = 0\n~~~~~~\n{hint}\
          ERROR: loading map m needs CAP_BPF\n{hint}Unknown true\n"
     );
+    ensure_eq!(String::from_utf8_lossy(&run.stdout), expected);
+    Ok(())
+}
+
+/// Environment variable with a bpffs that the test binary pins maps in.
+const PINS: &str = "SKEP_TEST_PINS";
+
+/// In the process with a bpffs: what became of the pins. `None` in any other.
+pub(crate) fn as_pinner() -> Option<String> {
+    let dir = std::path::PathBuf::from(std::env::var_os(PINS)?);
+    let kernel = LiveKernel::new();
+    let options = LoadOptions { pin_dir: Some(&dir), ..LoadOptions::default() };
+    let id = |value_size| {
+        let mut c = Collection::default();
+        let mut kept = spec("kept", MapKind::Hash, 4, value_size, 1);
+        kept.map.pin = Some("kept".into());
+        let map = c.maps.push(kept);
+        let loaded = load(&c, &kernel, &options).map_err(|e| e.diagnostic.message.clone())?;
+        loaded.maps[map].info().map(|info| info.id).map_err(|e| e.to_string())
+    };
+    let (first, again, other) = (id(4), id(4), id(8));
+    let still = skep_sys::bpf::Map::from_pin(&dir.join("kept")).and_then(|m| m.info()).map(|i| i.id);
+    let kept = first.is_ok() && first == again && still.is_ok_and(|id| first == Ok(id));
+    Some(format!("{kept} {}\n", other.err().unwrap_or_default().replace(&*dir.to_string_lossy(), "DIR")))
+}
+
+fn pins() -> Outcome {
+    let script = r#"dir=$(mktemp -d) && mount -t bpf bpf "$dir" && SKEP_TEST_PINS="$dir" "$1"
+        umount "$dir" && rmdir "$dir""#;
+    let own = std::env::current_exe()?;
+    let run = Command::new("unshare").args(["-m", "sh", "-c", script, "sh"]).arg(own).output();
+    let run = run.map_err(|e| Stop::Skip(format!("unshare: {e}")))?;
+    let expected = "true map kept cannot be made: bpf(BPF_OBJ_GET): EEXIST (File exists): DIR/kept holds a hash map with \
+        keys of 4 and values of 4 bytes and 1 entries\n";
     ensure_eq!(String::from_utf8_lossy(&run.stdout), expected);
     Ok(())
 }

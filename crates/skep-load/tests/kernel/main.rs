@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if let Some(text) = loads::as_unprivileged() {
+    if let Some(text) = loads::as_unprivileged().or_else(loads::as_pinner) {
         let written = std::io::stdout().write_all(text.as_bytes());
         return if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
