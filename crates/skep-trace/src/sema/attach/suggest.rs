@@ -2,6 +2,10 @@
 
 /// The candidate nearest to a name, if one is near enough to be what was meant.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Every name is like a name of one or two letters.
+    if name.len() < 3 {
+        return None;
+    }
     skep_btf::similar(name, candidates.filter(|c| *c != name), 1).pop()
 }
 

@@ -206,6 +206,10 @@ impl<'a> Printer<'a> {
             }
             self.out.push_str(self.source(Span { lo, ..point.loc.span }));
             let hi = point.loc.span.hi;
+            if self.out.ends_with('\\') {
+                // With a line end behind it, it would be no part of the attach point any more.
+                self.out.push(' ');
+            }
             if index + 1 < probe.attach.len() {
                 self.out.push(',');
                 let hi = self.comments.behind_comma(hi);

@@ -31,6 +31,10 @@ impl Parser<'_> {
     /// Reads a whole file.
     pub(crate) fn file(mut self) -> FileTree {
         let mut tree = FileTree::default();
+        // Editors of other systems begin a file with a mark that is no text.
+        if self.text.starts_with('\u{feff}') {
+            self.seek('\u{feff}'.len_utf8() as u32);
+        }
         if self.text.starts_with("#!") && self.tok.lo == 0 {
             let length = self.text.find('\n').unwrap_or(self.text.len()) as u32;
             tree.shebang = Some(self.loc(0, length).span);
