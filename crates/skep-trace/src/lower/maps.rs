@@ -12,7 +12,7 @@ use crate::hir::{DeclaredKind, Expr, ExprKind, Map, MapRef};
 use crate::plan::{Layout, MapPlan, MapValue, RuntimeError, Storage};
 use crate::types::{AggTy, Type};
 use skep_ir::func::Storage as SlotStorage;
-use skep_ir::inst::{InstKind, Ledger};
+use skep_ir::inst::InstKind;
 use skep_ir::module::{Map as IrMap, MapKind};
 use skep_ir::types::PtrClass;
 use skep_ir::{Feature, Loc, MapId, ProgKind, Ty, Value};
@@ -334,9 +334,8 @@ impl<'p> Fx<'_, 'p> {
         out
     }
 
-    /// There is no room for an element: counts it, and asks the kernel once more for the reason.
+    /// There is no room for an element, which has been counted: asks the kernel once more for the reason.
     fn no_room(&mut self, store: &MapStore, key: Value, loc: Loc) {
-        self.b.inst(InstKind::Count(Ledger::LostMap), None);
         if self.unit.options.no_warnings {
             return;
         }
