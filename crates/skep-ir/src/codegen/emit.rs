@@ -25,6 +25,9 @@ pub(super) struct Emitter<'a> {
     pub(super) funcs: &'a SecondaryMap<FuncId, Option<Label>>,
     /// Locations that the assembler's numbers stand for.
     pub(super) locs: &'a mut Vec<Loc>,
+    /// A copy (to, from) that was emitted last, and how many instructions there were then: while there are no
+    /// more and no jump leads here, the two hold the same.
+    pub(super) copied: Option<(Reg, Reg, usize)>,
 }
 
 struct Context<'c> {
@@ -45,7 +48,7 @@ impl Emitter<'_> {
         let emitted: Vec<MBlock> = c.mf.order.iter().copied().filter(|&b| !threaded.skips(b)).collect();
         for (i, &block) in emitted.iter().enumerate() {
             if let Some(label) = cx.labels[block] {
-                self.asm.bind(label);
+                self.bind(label);
             }
             let next = emitted.get(i + 1).copied();
             cx.at = c.live.starts[block];
@@ -140,14 +143,14 @@ impl Emitter<'_> {
                 self.asm.push(Insn::mov64(r(*dst), 1));
                 self.branch(cx, test, yes);
                 self.asm.push(Insn::mov64(r(*dst), 0));
-                self.asm.bind(yes);
+                self.bind(yes);
             }
             MKind::Select { dst, test, then, other } => {
                 let yes = self.asm.label();
                 self.copy(r(*dst), r(*then));
                 self.branch(cx, test, yes);
                 self.asm.push(Insn::mov64(r(*dst), operand(*other, &cx.c.assignment)));
-                self.asm.bind(yes);
+                self.bind(yes);
             }
             MKind::Moves(list) => self.block_moves(cx, list),
             MKind::Jump(to) => {
@@ -188,9 +191,16 @@ impl Emitter<'_> {
     }
 
     fn copy(&mut self, dst: Reg, src: Reg) {
-        if dst != src {
+        if dst != src && self.copied != Some((src, dst, self.asm.len())) {
             self.asm.push(Insn::mov64(dst, src));
+            self.copied = Some((dst, src, self.asm.len()));
         }
+    }
+
+    /// Binds a label: from here on nothing is known about registers.
+    fn bind(&mut self, label: Label) {
+        self.asm.bind(label);
+        self.copied = None;
     }
 
     fn func_label(&self, func: FuncId) -> Label {

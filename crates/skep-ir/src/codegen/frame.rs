@@ -23,6 +23,9 @@ pub(super) struct Frame {
 
 /// Lays the frame out: large objects first, each at the lowest place where it fits.
 pub(super) fn layout(mf: &mut MFunc, live: &Liveness) -> Frame {
+    if mf.objects.is_empty() {
+        return Frame::default();
+    }
     let lives = object_lives(mf, live);
     let mut order: Vec<Object> = mf.objects.keys().filter(|&o| !lives[o].is_empty()).collect();
     order.sort_by_key(|&o| (std::cmp::Reverse(mf.objects[o].size), o));

@@ -83,38 +83,44 @@ pub(super) struct Liveness {
     pub(super) len: u32,
 }
 
-/// A set of registers as bits.
-#[derive(Clone, PartialEq, Eq)]
-struct Bits(Vec<u64>);
+/// A set of registers for each block, as bits in one vector.
+#[derive(Clone)]
+struct Sets {
+    words: usize,
+    bits: Vec<u64>,
+}
 
-impl Bits {
-    fn new(len: usize) -> Bits {
-        Bits(vec![0; len.div_ceil(64)])
+impl Sets {
+    fn new(blocks: usize, registers: usize) -> Sets {
+        let words = registers.div_ceil(64);
+        Sets { words, bits: vec![0; blocks * words] }
     }
 
-    fn has(&self, v: VReg) -> bool {
-        self.0[v.index() / 64] & (1 << (v.index() % 64)) != 0
+    fn of(&self, place: usize) -> &[u64] {
+        &self.bits[place * self.words..(place + 1) * self.words]
     }
 
-    fn insert(&mut self, v: VReg) {
-        self.0[v.index() / 64] |= 1 << (v.index() % 64);
+    fn of_mut(&mut self, place: usize) -> &mut [u64] {
+        &mut self.bits[place * self.words..(place + 1) * self.words]
     }
+}
 
-    fn remove(&mut self, v: VReg) {
-        self.0[v.index() / 64] &= !(1 << (v.index() % 64));
-    }
+fn has(set: &[u64], v: VReg) -> bool {
+    set[v.index() / 64] & (1 << (v.index() % 64)) != 0
+}
 
-    fn union(&mut self, other: &Bits) {
-        for (a, b) in self.0.iter_mut().zip(&other.0) {
-            *a |= b;
-        }
-    }
+fn insert(set: &mut [u64], v: VReg) {
+    set[v.index() / 64] |= 1 << (v.index() % 64);
+}
 
-    fn iter(&self) -> impl Iterator<Item = VReg> + '_ {
-        self.0.iter().enumerate().flat_map(|(i, &word)| {
-            (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| VReg::new(i * 64 + bit))
-        })
-    }
+fn remove(set: &mut [u64], v: VReg) {
+    set[v.index() / 64] &= !(1 << (v.index() % 64));
+}
+
+fn members(set: &[u64]) -> impl Iterator<Item = VReg> + '_ {
+    set.iter().enumerate().filter(|(_, word)| **word != 0).flat_map(|(i, &word)| {
+        (0..64).filter(move |bit| word & (1 << bit) != 0).map(move |bit| VReg::new(i * 64 + bit))
+    })
 }
 
 /// Registers of an instruction with their roles, uses first.
@@ -123,53 +129,46 @@ fn roles(kind: &mut MKind, out: &mut Vec<(VReg, Role)>) {
     kind.registers(|v, role| out.push((*v, role)));
 }
 
-/// Registers that are live where each block ends.
-fn live_out(mf: &mut MFunc) -> SecondaryMap<MBlock, Option<Bits>> {
-    let n = mf.vregs.len();
-    let order = mf.order.clone();
-    let mut used: SecondaryMap<MBlock, Option<Bits>> = SecondaryMap::new();
-    let mut defined: SecondaryMap<MBlock, Option<Bits>> = SecondaryMap::new();
+/// Registers that are live where each block ends, by the block's place in the order.
+fn live_out(mf: &mut MFunc, order: &[MBlock]) -> Sets {
+    let mut entering = Sets::new(order.len(), mf.vregs.len());
+    let mut defined = entering.clone();
     let mut buffer = Vec::new();
-    for &block in &order {
-        let (mut uses, mut defs) = (Bits::new(n), Bits::new(n));
+    let mut places: SecondaryMap<MBlock, usize> = SecondaryMap::with_capacity(mf.blocks.len());
+    for (place, &block) in order.iter().enumerate() {
+        places[block] = place;
+        let (uses, defs) = (entering.of_mut(place), defined.of_mut(place));
         for inst in &mut mf.blocks[block] {
             roles(&mut inst.kind, &mut buffer);
             for &(v, role) in &buffer {
                 match role {
-                    Role::Def => defs.insert(v),
-                    Role::Use | Role::LateUse if !defs.has(v) => uses.insert(v),
+                    Role::Def => insert(defs, v),
+                    Role::Use | Role::LateUse if !has(defs, v) => insert(uses, v),
                     Role::Use | Role::LateUse => {}
                 }
             }
         }
-        used[block] = Some(uses);
-        defined[block] = Some(defs);
     }
-    let mut out: SecondaryMap<MBlock, Option<Bits>> = SecondaryMap::new();
-    let mut live_in = used.clone();
+    let mut out = Sets::new(order.len(), mf.vregs.len());
     let mut changed = true;
     while changed {
         changed = false;
-        for &block in order.iter().rev() {
-            let mut live = Bits::new(n);
+        for (place, &block) in order.iter().enumerate().rev() {
+            let mut grown = false;
+            let leaving = out.of_mut(place);
             for next in mf.successors(block) {
-                if let Some(bits) = &live_in[next] {
-                    live.union(bits);
+                for (to, from) in leaving.iter_mut().zip(entering.of(places[next])) {
+                    grown |= from & !*to != 0;
+                    *to |= from;
                 }
             }
-            if out[block].as_ref() == Some(&live) {
-                continue;
-            }
-            changed = true;
-            let mut entering = live.clone();
-            if let (Some(defs), Some(uses)) = (&defined[block], &used[block]) {
-                for (word, d) in entering.0.iter_mut().zip(&defs.0) {
-                    *word &= !d;
+            if grown {
+                changed = true;
+                let defs = defined.of(place);
+                for ((to, from), defs) in entering.of_mut(place).iter_mut().zip(out.of(place)).zip(defs) {
+                    *to |= from & !defs;
                 }
-                entering.union(uses);
             }
-            live_in[block] = Some(entering);
-            out[block] = Some(live);
         }
     }
     out
@@ -177,32 +176,44 @@ fn live_out(mf: &mut MFunc) -> SecondaryMap<MBlock, Option<Bits>> {
 
 /// Drops instructions that only write registers nobody reads, then finds intervals.
 pub(super) fn analyse(mf: &mut MFunc) -> Liveness {
-    let out = live_out(mf);
     let order = mf.order.clone();
+    let mut out = live_out(mf, &order);
     let mut buffer = Vec::new();
-    for &block in &order {
-        let Some(mut live) = out[block].clone() else { continue };
-        let mut kept = Vec::with_capacity(mf.blocks[block].len());
-        for mut inst in std::mem::take(&mut mf.blocks[block]).into_iter().rev() {
+    let mut dropped = false;
+    for (place, &block) in order.iter().enumerate() {
+        let mut live = out.of(place).to_vec();
+        let mut dead = Vec::new();
+        for (at, inst) in mf.blocks[block].iter_mut().enumerate().rev() {
             roles(&mut inst.kind, &mut buffer);
-            let dead =
-                is_removable(&inst.kind) && buffer.iter().all(|&(v, role)| role != Role::Def || !live.has(v));
-            if dead {
+            if is_removable(&inst.kind) && buffer.iter().all(|&(v, role)| role != Role::Def || !has(&live, v))
+            {
+                dead.push(at);
                 continue;
             }
             for &(v, _) in buffer.iter().filter(|(_, role)| *role == Role::Def) {
-                live.remove(v);
+                remove(&mut live, v);
             }
             for &(v, _) in buffer.iter().filter(|(_, role)| *role != Role::Def) {
-                live.insert(v);
+                insert(&mut live, v);
             }
-            kept.push(inst);
         }
-        kept.reverse();
-        mf.blocks[block] = kept;
+        if !dead.is_empty() {
+            dropped = true;
+            let mut at = 0;
+            mf.blocks[block].retain(|_| {
+                at += 1;
+                if dead.last() == Some(&(at - 1)) {
+                    dead.pop();
+                    return false;
+                }
+                true
+            });
+        }
     }
-    // What was dropped may have kept others alive: once more for exact intervals.
-    let out = live_out(mf);
+    if dropped {
+        // What was dropped may have kept others alive: once more for exact intervals.
+        out = live_out(mf, &order);
+    }
     build(mf, &order, &out)
 }
 
@@ -222,7 +233,7 @@ fn is_removable(kind: &MKind) -> bool {
     )
 }
 
-fn build(mf: &mut MFunc, order: &[MBlock], out: &SecondaryMap<MBlock, Option<Bits>>) -> Liveness {
+fn build(mf: &mut MFunc, order: &[MBlock], out: &Sets) -> Liveness {
     let mut starts = SecondaryMap::new();
     let mut clobbers = Vec::new();
     let mut len = 0;
@@ -239,15 +250,13 @@ fn build(mf: &mut MFunc, order: &[MBlock], out: &SecondaryMap<MBlock, Option<Bit
     let depth = loop_depth(mf, order);
     let mut intervals: SecondaryMap<VReg, Interval> = SecondaryMap::with_capacity(mf.vregs.len());
     let mut buffer = Vec::new();
-    for &block in order.iter().rev() {
+    for (place, &block) in order.iter().enumerate().rev() {
         let first = starts[block];
         let count = mf.blocks[block].len() as u32;
         let (begin, end) = (2 * first, 2 * (first + count));
         let cost = 10u32.saturating_pow(depth[block].min(4));
-        if let Some(live) = &out[block] {
-            for v in live.iter() {
-                intervals[v].prepend(begin, end);
-            }
+        for v in members(out.of(place)) {
+            intervals[v].prepend(begin, end);
         }
         for (i, inst) in mf.blocks[block].iter_mut().enumerate().rev() {
             let at = 2 * (first + i as u32);

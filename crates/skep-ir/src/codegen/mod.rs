@@ -140,7 +140,7 @@ impl Generator<'_> {
         for &func in &funcs {
             let (Some(label), Some(compiled)) = (labels[func], &self.compiled[func]) else { continue };
             asm.begin_subprog(label);
-            Emitter { asm: &mut asm, funcs: &labels, locs: &mut locs }.function(compiled);
+            Emitter { asm: &mut asm, funcs: &labels, locs: &mut locs, copied: None }.function(compiled);
         }
         let code = match asm.finish() {
             Ok(code) => code,

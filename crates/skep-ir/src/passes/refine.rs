@@ -34,9 +34,9 @@ pub fn run(func: &mut Func, _: &Module, _: &Context<'_>) {
             continue;
         }
         let loc = func.insts[end].loc;
-        for (to, op) in [(then, Some(op)), (other, negated(op))] {
+        for (to, op) in [(then, op), (other, op.inverted())] {
             let ty = func.ty(value);
-            let Some(fact) = op.and_then(|op| fact(op, bound, ty)) else { continue };
+            let Some(fact) = fact(op, bound, ty) else { continue };
             // Another way into the block has proved nothing.
             if cfg.preds(to).len() == 1 {
                 let inst = func.make_inst(InstKind::Refine(value, fact), Some(ty), loc);
@@ -85,38 +85,9 @@ fn comparison(func: &Func, cond: Value) -> Option<(Value, CmpOp, i64)> {
     }
     match (func.as_const(a), func.as_const(b)) {
         (None, Some(bound)) => Some((a, op, bound)),
-        (Some(bound), None) => Some((b, swapped(op), bound)),
+        (Some(bound), None) => Some((b, op.swapped(), bound)),
         _ => None,
     }
-}
-
-fn swapped(op: CmpOp) -> CmpOp {
-    match op {
-        CmpOp::ULt => CmpOp::UGt,
-        CmpOp::ULe => CmpOp::UGe,
-        CmpOp::UGt => CmpOp::ULt,
-        CmpOp::UGe => CmpOp::ULe,
-        CmpOp::SLt => CmpOp::SGt,
-        CmpOp::SLe => CmpOp::SGe,
-        CmpOp::SGt => CmpOp::SLt,
-        CmpOp::SGe => CmpOp::SLe,
-        CmpOp::Eq | CmpOp::Ne => op,
-    }
-}
-
-fn negated(op: CmpOp) -> Option<CmpOp> {
-    Some(match op {
-        CmpOp::ULt => CmpOp::UGe,
-        CmpOp::ULe => CmpOp::UGt,
-        CmpOp::UGt => CmpOp::ULe,
-        CmpOp::UGe => CmpOp::ULt,
-        CmpOp::SLt => CmpOp::SGe,
-        CmpOp::SLe => CmpOp::SGt,
-        CmpOp::SGt => CmpOp::SLe,
-        CmpOp::SGe => CmpOp::SLt,
-        // What a value is not is no range.
-        CmpOp::Eq | CmpOp::Ne => return None,
-    })
 }
 
 /// What a comparison that came out true says; `None` where it says nothing or cannot be true.
@@ -135,6 +106,7 @@ fn fact(op: CmpOp, bound: i64, ty: Ty) -> Option<Fact> {
         CmpOp::SLe => Fact::Signed(smin, signed),
         CmpOp::SGt => Fact::Signed(signed.checked_add(1).filter(|&n| n <= smax)?, smax),
         CmpOp::SGe => Fact::Signed(signed, smax),
+        // What a value is not is no range, and what it is has been folded.
         CmpOp::Eq | CmpOp::Ne => return None,
     })
 }

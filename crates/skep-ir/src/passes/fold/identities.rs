@@ -58,6 +58,10 @@ pub(super) fn run(func: &mut Func) {
     ids.aliases.apply(func);
 }
 
+fn zero_test(equal: bool) -> CmpOp {
+    if equal { CmpOp::Eq } else { CmpOp::Ne }
+}
+
 impl Identities<'_> {
     fn konst(&self, v: Value) -> Option<i64> {
         self.func.as_const(v).map(|n| canonical(n, self.func.ty(v)))
@@ -230,6 +234,14 @@ impl Identities<'_> {
             }
             CmpOp::ULe | CmpOp::UGt if bits == ones => {
                 return New::Kind(InstKind::Const(i64::from(op == CmpOp::ULe)));
+            }
+            // Equality tells the verifier more.
+            CmpOp::ULe | CmpOp::UGt if bits == 0 => {
+                return New::Kind(InstKind::Cmp(zero_test(op == CmpOp::ULe), a, b));
+            }
+            CmpOp::ULt | CmpOp::UGe if bits == 1 => {
+                let zero = self.number(0, ty);
+                return New::Kind(InstKind::Cmp(zero_test(op == CmpOp::ULt), a, zero));
             }
             _ => {}
         }
