@@ -141,6 +141,9 @@ fn by_place(attach: &Attach, e: &SysError) -> Option<Explanation> {
             _ => None,
         },
         Attach::Kprobe { symbol, offset, ret } => kprobe(symbol, *offset, *ret, e),
+        Attach::KprobeMulti { .. } if e.call.starts_with("bpf(") && e.is_unsupported() => {
+            only("this kernel does not attach to many functions at once")
+        }
         Attach::KprobeMulti { .. } => kprobe("", 0, false, e),
         Attach::Trampoline { .. } => match e.errno {
             Errno::EBUSY => only("something else has replaced or patched the function"),

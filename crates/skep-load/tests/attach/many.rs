@@ -79,7 +79,8 @@ fn uprobes() -> Outcome {
     std::fs::remove_file(&path)?;
     let attachments = results.into_iter().collect::<Result<Vec<_>, _>>()?;
     detach_all(attachments);
-    ensure!(begin.elapsed() < Duration::from_secs(6), "{attached:?} of {:?}", begin.elapsed());
+    // One after the other they take most of a minute.
+    ensure!(begin.elapsed() < Duration::from_secs(30), "{attached:?} of {:?}", begin.elapsed());
     Ok(())
 }
 

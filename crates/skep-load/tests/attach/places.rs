@@ -607,11 +607,18 @@ fn iterator() -> Outcome {
     let attachment = Attacher::new().attach(&prog, ProgKind::Iter, &at)?;
     ensure_eq!((attachment.len(), attachment.pinned(), count(&word)?), (1, None, 0));
     for _ in 0..2 {
-        let mut pass = attachment.pass(&at)?.ok_or("no pass")?;
-        let mut bytes = 0;
-        while pass.step(&mut |part| bytes += part.len())? == ControlFlow::Continue(()) {}
-        ensure!(bytes >= 8 * 5, "{bytes} bytes");
+        let pass = attachment.pass(&at)?.ok_or("no pass")?;
+        let (mut bytes, mut looks) = (0, 0);
+        pass.run::<Stop>(|part| {
+            (bytes, looks) = (bytes + part.len(), looks + 1);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        ensure!(bytes >= 8 * 5 && looks > 0, "{bytes} bytes, {looks}");
     }
+    let pass = attachment.pass(&at)?.ok_or("no pass")?;
+    pass.run::<Stop>(|_| Ok(ControlFlow::Break(())))?;
+    let pass = attachment.pass(&at)?.ok_or("no pass")?;
+    ensure!(pass.run(|_| Err(Stop::Skip("no".into()))).is_err(), "an error is handed on");
     let tasks = count(&word)?;
     ensure!(tasks >= 10, "{tasks} tasks");
     Ok(())

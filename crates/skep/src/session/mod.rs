@@ -36,6 +36,7 @@ use skep_sys::poll::{PidFd, Poller, Signal, Signals};
 use skep_sys::process::{raise_memlock, raise_open_files};
 use skep_trace::output::{OutputFormat, Printer, Settings, Sink};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -254,18 +255,16 @@ fn read_iterators(
             continue;
         }
         let pass = attachment.pass(place.attach).map_err(|e| Failure::new(e.to_string()).code(NOT_LOADED))?;
-        let Some(mut pass) = pass else {
+        let Some(pass) = pass else {
             others |= !attachment.is_empty();
             continue;
         };
-        loop {
-            let step = pass.step(&mut |bytes| runner.out.output(bytes))?;
-            records.batch(runner)?;
+        pass.run(|bytes| -> Result<_, Failure> {
+            runner.out.output(bytes);
+            records.all(runner)?;
             runner.look();
-            if step.is_break() || runner.ending {
-                break;
-            }
-        }
+            Ok(if runner.ending { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
         records.all(runner)?;
     }
     Ok(others && !runner.ending)
