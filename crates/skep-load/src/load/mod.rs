@@ -54,7 +54,8 @@ pub struct LoadedProgram {
     /// Index of its spec in the collection.
     pub spec: usize,
     /// Which of the spec's attachments this program is for: all of them, except for kinds that are bound to a
-    /// function or type of the kernel when they load, which are loaded once for each.
+    /// function or type of the kernel when they load, which are loaded once for each, and for places of which only
+    /// some are linked many at a time.
     pub attach: Range<usize>,
     /// The verifier's log, if one was asked for.
     pub log: Option<Log>,

@@ -41,16 +41,19 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// A job for each program, or for each of its attachments if it is bound to them.
+    /// A job for each program; if it is bound to its places when it loads, for each of them, and if some of them
+    /// take a link for many, for those and the others.
     pub(super) fn jobs(&self) -> Vec<Job> {
         let mut jobs = Vec::new();
         for (spec, program) in chosen(self.collection, self.options) {
-            let count = program.attach.len();
             let bound = program.kind.is_some_and(|k| k.info().attach_btf);
-            if bound && count > 1 {
-                jobs.extend((0..count).map(|i| Job { spec, attach: i..i + 1 }));
-            } else {
-                jobs.push(Job { spec, attach: 0..count });
+            let mut start = 0;
+            for part in program.attach.chunk_by(|a, b| !bound && many(a) == many(b)) {
+                jobs.push(Job { spec, attach: start..start + part.len() });
+                start += part.len();
+            }
+            if program.attach.is_empty() {
+                jobs.push(Job { spec, attach: 0..0 });
             }
         }
         jobs
@@ -81,8 +84,8 @@ impl Context<'_> {
             }
         }
         let info = kind.info();
-        // Lines and functions are read against the BTF; without it they would be refused.
-        let (func_info, line_info) = if self.btf.is_some() {
+        // Lines and functions are read against the BTF, lines by function: alone they would be refused.
+        let (func_info, line_info) = if self.btf.is_some() && !spec.func_info.is_empty() {
             (encode_records(&spec.func_info), encode_records(&spec.line_info))
         } else {
             (Vec::new(), Vec::new())
@@ -92,7 +95,7 @@ impl Context<'_> {
             insns: &encode(&insns, Endian::Little),
             license: &self.collection.license,
             name: &spec.name,
-            expected_attach_type: self.expected_attach(kind, spec),
+            expected_attach_type: self.expected_attach(kind, spec.attach.get(job.attach.start)),
             attach_btf_id: bound.map_or(0, |b| b.id.0),
             target: self.target(bound),
             prog_btf: self.btf.filter(|_| !func_info.is_empty()).map(AsFd::as_fd),
@@ -184,19 +187,19 @@ impl Context<'_> {
 
     /// The attach type that a program is loaded for. Links for many places are told apart from those for one
     /// here; a kernel without the former gets the latter, one for each place.
-    fn expected_attach(&self, kind: ProgKind, spec: &ProgramSpec) -> AttachType {
-        let many = match (kind, spec.attach.first()) {
-            (ProgKind::Kprobe, Some(Attach::KprobeMulti { .. })) => {
-                Some((Feature::KprobeMulti, AttachType::TRACE_KPROBE_MULTI))
-            }
-            (ProgKind::Kprobe, Some(Attach::UprobeMulti { .. })) => {
-                Some((Feature::UprobeMulti, AttachType::TRACE_UPROBE_MULTI))
-            }
-            _ => None,
-        };
-        match many {
-            Some((feature, attach)) if self.kernel.has(feature) => attach,
+    fn expected_attach(&self, kind: ProgKind, attach: Option<&Attach>) -> AttachType {
+        match attach.and_then(many) {
+            Some((feature, attach)) if kind == ProgKind::Kprobe && self.kernel.has(feature) => attach,
             _ => AttachType(kind.info().expected_attach),
         }
+    }
+}
+
+/// What a place takes that is linked together with others.
+fn many(attach: &Attach) -> Option<(Feature, AttachType)> {
+    match attach {
+        Attach::KprobeMulti { .. } => Some((Feature::KprobeMulti, AttachType::TRACE_KPROBE_MULTI)),
+        Attach::UprobeMulti { .. } => Some((Feature::UprobeMulti, AttachType::TRACE_UPROBE_MULTI)),
+        _ => None,
     }
 }

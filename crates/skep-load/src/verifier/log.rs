@@ -108,6 +108,9 @@ fn is_state(line: &str) -> bool {
         || line.starts_with("last_idx ")
         || line.starts_with("caller:")
         || line.starts_with("callee:")
+        || line.starts_with("returning from callee:")
+        || line.starts_with("to caller at ")
+        || (line.starts_with("func '") && line.contains(" has btf_id "))
         || line.starts_with(" R")
         || line.starts_with(" frame")
 }

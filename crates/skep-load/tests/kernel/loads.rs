@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("maps_of_maps", Needs::Root, maps_of_maps),
     ("references_are_replaced", Needs::Root, references),
     ("bound_programs_load_once_for_each_place", Needs::Root, bound),
+    ("places_that_are_linked_together_have_a_program_of_their_own", Needs::Root, mixed),
     ("names_that_the_kernel_does_not_have", Needs::Root, unknown_names),
     ("a_subset_of_programs_loads", Needs::Root, subset),
     ("failures_are_kept_or_end_the_load", Needs::Root, failures),
@@ -153,6 +154,15 @@ fn bound() -> Outcome {
         let code = loaded.programs[0].prog.code()?;
         ensure!(!decode(&code.xlated, Endian::Little)?.is_empty(), "it is there");
     }
+    Ok(())
+}
+
+fn mixed() -> Outcome {
+    let mut c = collection("kprobe", &["do_exit"], NOTHING)?;
+    let many = Attach::KprobeMulti { symbols: vec!["do_exit".into()], ret: false };
+    c.programs[0].attach.extend([many.clone(), many]);
+    let places: Vec<_> = done(&c)?.programs.iter().map(|p| p.attach.clone()).collect();
+    ensure_eq!(places, [0..1, 1..3]);
     Ok(())
 }
 
