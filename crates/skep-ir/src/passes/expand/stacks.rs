@@ -96,10 +96,14 @@ fn hash(rw: &mut Rewriter<'_>, buf: Value, bytes: Value, max: u32) -> Value {
     let (up, down) = (rw.bin_n(BinOp::Shl, mixed, 32), rw.bin_n(BinOp::LShr, mixed, 32));
     let mixed = rw.bin(BinOp::Or, up, down);
     let next = rw.bin_n(BinOp::Add, at, 8);
+    // Some verifiers follow ways on which a number is more than it can be: the constant ends them.
+    let left = rw.block();
+    let end = Target { block: done, args: vec![mixed] };
+    let more = rw.cmp_n(CmpOp::ULt, next, i64::from(max / 8 * 8));
+    rw.cond_br(more, left, end.clone());
+    rw.switch_to(left);
     let more = rw.cmp(CmpOp::ULt, next, bytes);
-    let (again, end) =
-        (Target { block: head, args: vec![next, mixed] }, Target { block: done, args: vec![mixed] });
-    rw.cond_br(more, again, end);
+    rw.cond_br(more, Target { block: head, args: vec![next, mixed] }, end);
     rw.switch_to(done);
     // Never negative, so that errors can be told from it.
     rw.bin_n(BinOp::LShr, result, 1)
