@@ -96,7 +96,8 @@ pub fn open_file(pid: u32, file: &Path) -> Result<OwnedFd> {
     let about = |e: SysError| e.about(format!("{} in process {pid}", file.display()));
     let root = rustix::fs::open(&place, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| about(failed("open")(e)))?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    // Whoever owns the process decides what lies there: a pipe must not make this one wait.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     rustix::fs::openat2(&root, file, flags, Mode::empty(), ResolveFlags::IN_ROOT)
         .map_err(|e| about(failed("openat2")(e)))
 }
