@@ -65,6 +65,12 @@ pub trait UserBinary {
     fn path(&self) -> &str;
     /// Function symbols, sorted by name; those of separate debug files included.
     fn functions(&self) -> &[UserSymbol];
+    /// The function of exactly this name; of several, the one that programs are linked with today. Cheaper than
+    /// looking through all of them.
+    fn function(&self, name: &str) -> Option<UserSymbol> {
+        let all = self.functions();
+        all.binary_search_by(|s| s.name.as_str().cmp(name)).ok().map(|i| all[i].clone())
+    }
     /// Address and bytes of a data symbol.
     fn variable(&self, name: &str) -> Option<(u64, u64)>;
     /// Whether the symbol table was stripped.

@@ -238,7 +238,8 @@ impl Lister<'_> {
             let shown = if file.contains('/') && !glob::is_pattern(file) { file } else { &path };
             for symbol in binary.functions().iter().filter(|s| glob::matches(function, &s.name)) {
                 let mut args = Vec::new();
-                if let Some(types) = binary.types().filter(|_| self.verbose)
+                if self.verbose
+                    && let Some(types) = binary.types()
                     && let Some(BtfType::Func(func)) =
                         types.find(&symbol.name, KindMask::FUNC).and_then(|id| types.ty(id))
                 {

@@ -257,13 +257,9 @@ fn functions(
     targets: &mut Vec<Target>,
 ) {
     let provider = if ret { "uretprobe" } else { "uprobe" };
-    let exact = (!glob::is_pattern(pattern) && !demangled)
-        .then(|| {
-            let all = binary.functions();
-            all.binary_search_by(|s| s.name.as_str().cmp(pattern)).ok().map(|i| &all[i])
-        })
-        .flatten();
-    let meant: Vec<&UserSymbol> = match exact {
+    let literal = !glob::is_pattern(pattern) && !demangled;
+    let exact = if literal { binary.function(pattern) } else { None };
+    let meant: Vec<&UserSymbol> = match &exact {
         Some(symbol) => vec![symbol],
         None => binary.functions().iter().filter(|s| is_meant(s, pattern, demangled)).collect(),
     };
