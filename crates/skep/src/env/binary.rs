@@ -1,9 +1,10 @@
 //! Programs and libraries that probes attach to.
 
+use crate::symbols::archive::{self, ArchiveError};
 use crate::symbols::elf::ElfError;
 use crate::symbols::program::Program;
 use crate::symbols::source::Source;
-use crate::symbols::symtab::SymbolKind;
+use crate::symbols::symtab::{Symbol, SymbolKind};
 use crate::symbols::{demangle, dwarf, open, usdt};
 use skep_btf::Btf;
 use skep_trace::env::{BinaryError, UsdtNote, UserBinary, UserSymbol};
@@ -29,12 +30,23 @@ pub(super) struct Binary {
 impl Binary {
     /// Opens a program, as a process sees it if one is given, and reads its headers.
     pub(super) fn open(path: &str, pid: Option<u32>, folders: &Rc<[PathBuf]>) -> Result<Binary, BinaryError> {
+        let (path, member) = match path.split_once("!/") {
+            Some((path, member)) => (path, Some(member)),
+            None => (path, None),
+        };
         let (file, place) = open::open(Path::new(path), pid).map_err(|e| match e.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => BinaryError::Missing,
             ErrorKind::InvalidInput => BinaryError::NotElf(e.to_string()),
             _ => BinaryError::Io(e.to_string().split(" (os error").next().unwrap_or_default().to_owned()),
         })?;
-        let source = Source::file(file).map_err(|e| BinaryError::Io(e.to_string()))?;
+        let source = match member {
+            None => Source::file(file).map_err(|e| BinaryError::Io(e.to_string()))?,
+            Some(member) => archive::member(file, member).map_err(|e| match e {
+                ArchiveError::NotArchive => BinaryError::NotElf("no archive".into()),
+                ArchiveError::Missing => BinaryError::Missing,
+                ArchiveError::Compressed => BinaryError::NotElf("compressed inside its archive".into()),
+            })?,
+        };
         let program = Program::open(source, &place, folders).map_err(|e| match e {
             ElfError::NotElf(what) => BinaryError::NotElf(what),
             ElfError::Io(why) => BinaryError::Io(why),
@@ -56,20 +68,22 @@ impl Binary {
         })
     }
 
+    /// Without its name as programmers write it.
+    fn function_of(&self, symbol: &Symbol<'_>) -> Option<UserSymbol> {
+        Some(UserSymbol {
+            name: symbol.name.to_owned(),
+            demangled: None,
+            offset: self.program.elf().file_offset(symbol.address)?,
+            address: symbol.address,
+            size: symbol.size,
+        })
+    }
+
     fn read_functions(&self) -> Vec<UserSymbol> {
         let mut functions = Vec::new();
         for table in self.program.tables() {
-            let code = table.iter().filter(|s| matches!(s.kind, SymbolKind::Function | SymbolKind::Indirect));
-            functions.extend(code.filter_map(|s| {
-                let symbol = UserSymbol {
-                    name: s.name.to_owned(),
-                    demangled: None,
-                    offset: self.program.elf().file_offset(s.address)?,
-                    address: s.address,
-                    size: s.size,
-                };
-                Some((s.hidden, symbol))
-            }));
+            let code = table.iter().filter(|s| s.kind.is_function());
+            functions.extend(code.filter_map(|s| Some((s.hidden, self.function_of(&s)?))));
         }
         functions.sort_unstable_by(|(a_hidden, a), (b_hidden, b)| {
             (&a.name, a_hidden, a.address).cmp(&(&b.name, b_hidden, b.address))
@@ -101,6 +115,23 @@ impl UserBinary for Binary {
 
     fn functions(&self) -> &[UserSymbol] {
         self.functions.get_or_init(|| self.read_functions())
+    }
+
+    fn function(&self, name: &str) -> Option<UserSymbol> {
+        if let Some(all) = self.functions.get() {
+            return all.binary_search_by(|s| s.name.as_str().cmp(name)).ok().map(|i| all[i].clone());
+        }
+        let mut best: Option<(bool, UserSymbol)> = None;
+        for table in self.program.tables() {
+            for symbol in table.named(name).filter(|s| s.kind.is_function()) {
+                let better = best.as_ref().is_none_or(|(hidden, _)| *hidden && !symbol.hidden);
+                if better && let Some(found) = self.function_of(&symbol) {
+                    best = Some((symbol.hidden, found));
+                }
+            }
+        }
+        let (_, found) = best?;
+        Some(UserSymbol { demangled: demangle::demangle(name), ..found })
     }
 
     fn variable(&self, name: &str) -> Option<(u64, u64)> {

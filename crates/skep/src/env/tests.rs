@@ -84,6 +84,16 @@ fn libc_by_name() {
     let known: BTreeSet<&str> = libc.functions().iter().map(|s| s.name.as_str()).collect();
     let missing: Vec<_> = expected.iter().filter(|(name, ..)| !known.contains(name.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");
+    let other = self::env();
+    let other = other.binary(&path, None).expect("a library");
+    assert_eq!(other.function("malloc").as_ref(), Some(&malloc));
+    assert_eq!(other.function("mallo"), None);
+    for name in known.iter().step_by(50) {
+        let at = libc.functions().partition_point(|f| f.name.as_str() < *name);
+        let found = other.function(name).expect("it is listed");
+        let of_that_name = libc.functions()[at..].iter().take_while(|f| f.name == *name);
+        assert!(of_that_name.clone().any(|f| *f == found), "{name}");
+    }
 }
 
 #[test]
@@ -336,4 +346,79 @@ fn types(btf: &Btf) {
     assert_eq!(btf.name(proto.ret()), "size");
     assert_eq!(btf.enum_value("BLUE").map(|v| v.value), Some(6));
     assert_eq!(btf.field_path(node, "at[2].y").ok().and_then(|f| f.byte_offset()), Some(16 + 2 * 8 + 4));
+}
+
+#[test]
+fn library_in_an_archive() {
+    let folder = Folder::new("archive");
+    let Some(program) = folder.compile("member", PROGRAM, &["-shared", "-fPIC"]) else { return };
+    let script = "import sys, zipfile\n\
+        z = zipfile.ZipFile('a.zip', 'w')\n\
+        z.write('member', 'lib/x.so', zipfile.ZIP_STORED)\n\
+        z.write('member', 'packed.so', zipfile.ZIP_DEFLATED)\n";
+    if folder.run("python3", &["-c", script]).is_none() {
+        return;
+    }
+    let env = env();
+    let archive = folder.path().join("a.zip").to_str().expect("made by this test").to_owned();
+    assert_eq!(env.find_binary(&format!("{archive}!/lib/x.so"), None), [format!("{archive}!/lib/x.so")]);
+    let inside = env.binary(&format!("{archive}!/lib/x.so"), None).expect("a library");
+    let alone = open(&env, &program);
+    assert_eq!(inside.path(), archive);
+    assert_eq!(inside.functions().len(), alone.functions().len());
+    let bytes = std::fs::read(&archive).expect("just made");
+    let whole = std::fs::read(&program).expect("just made");
+    let base = bytes.windows(64).position(|w| *w == whole[..64]).expect("it is stored") as u64;
+    for (a, b) in inside.functions().iter().zip(alone.functions()) {
+        assert_eq!((&a.name, a.address, a.offset), (&b.name, b.address, b.offset + base));
+    }
+    assert_eq!(inside.address_of(inside.functions()[0].offset), Some(inside.functions()[0].address));
+    assert_eq!(inside.usdt().len(), 2);
+    assert!(matches!(env.binary(&format!("{archive}!/packed.so"), None), Err(BinaryError::NotElf(_))));
+    assert!(matches!(env.binary(&format!("{archive}!/other.so"), None), Err(BinaryError::Missing)));
+}
+
+/// A process in a mount namespace of its own, where another file lies at a path and links are absolute.
+#[test]
+fn files_of_another_mount_namespace() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+    let folder = Folder::new("namespace");
+    let Some(program) = folder.compile("shown", PROGRAM, &[]) else { return };
+    let at = folder.path().to_str().expect("made by this test");
+    std::fs::create_dir(folder.path().join("over")).expect("the test's folder");
+    let script = format!(
+        "mount -t tmpfs skep-test {at}/over && cp {at}/shown {at}/over/inside && \
+         ln -s {at}/over/inside {at}/over/link && exec {at}/over/inside wait"
+    );
+    let child = Command::new("unshare").args(["-m", "sh", "-c", &script]).stdout(Stdio::piped()).spawn();
+    let Ok(mut child) = child else { return };
+    let mut line = String::new();
+    let output = child.stdout.take().expect("it was piped");
+    let _ = BufReader::new(output).read_line(&mut line);
+    if line.is_empty() {
+        // Not allowed to make one.
+        let _ = child.wait();
+        return;
+    }
+    let pid = Some(child.id());
+    let env = env();
+    let inside = format!("{at}/over/inside");
+    assert!(env.find_binary(&inside, None).is_empty());
+    assert_eq!(env.find_binary(&inside, pid), std::slice::from_ref(&inside));
+    assert_eq!(env.find_binary(&format!("{at}/over/i*"), pid), std::slice::from_ref(&inside));
+    assert!(env.find_binary("*", pid).contains(&inside));
+    for path in [inside.clone(), format!("{at}/over/link")] {
+        let binary = env.binary(&path, pid).expect("a program");
+        assert_eq!(binary.path(), format!("/proc/{}/root{inside}", child.id()));
+        assert!(binary.functions().iter().any(|f| f.name == "twice"));
+        let (there, here) = (std::fs::read(binary.path()), std::fs::read(&program));
+        assert_eq!(there.expect("reachable"), here.expect("just made"));
+    }
+    let mut symbols = crate::symbols::process::UserSymbols::new(Default::default());
+    let address = line.trim().split_once(" 0x").and_then(|(_, hex)| u64::from_str_radix(hex, 16).ok());
+    let found = symbols.resolve(child.id(), address.expect("it printed one")).and_then(|s| s.name.clone());
+    let _ = child.kill();
+    let _ = child.wait();
+    assert_eq!(found.as_deref(), Some("twice"));
 }

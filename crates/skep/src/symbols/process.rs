@@ -6,6 +6,7 @@
 //! needed.
 
 use super::demangle::demangle;
+use super::jit::JitNames;
 use super::program::Program;
 use super::source::Source;
 use super::{debug_file, open};
@@ -73,6 +74,7 @@ struct Process {
     read: Instant,
     mappings: Vec<Mapping>,
     known: HashMap<u64, Option<UserSymbol>>,
+    made: JitNames,
 }
 
 struct Mapping {
@@ -111,7 +113,7 @@ impl UserSymbols {
             process.known.clear();
         }
         if !process.known.contains_key(&address) {
-            let found = process.find(address, &self.options);
+            let found = process.find(pid, address, &self.options);
             if found.is_none() && !now {
                 return None;
             }
@@ -166,8 +168,13 @@ impl UserSymbols {
         }
         let code = maps.into_iter().filter(|m| m.perms.execute);
         let mappings = code.map(|map| self.mapping(pid, map)).collect();
-        let process =
-            Process { program: program(pid), read: Instant::now(), mappings, known: HashMap::new() };
+        let process = Process {
+            program: program(pid),
+            read: Instant::now(),
+            mappings,
+            known: HashMap::new(),
+            made: JitNames::default(),
+        };
         self.processes.insert(pid, process);
     }
 
@@ -196,7 +203,12 @@ impl Process {
         (address < mapping.end).then_some(mapping)
     }
 
-    fn find(&self, address: u64, options: &UserOptions) -> Option<UserSymbol> {
+    fn find(&mut self, pid: u32, address: u64, options: &UserOptions) -> Option<UserSymbol> {
+        if self.mapping(address)?.program.is_none()
+            && let Some((name, offset)) = self.made.resolve(pid, address)
+        {
+            return Some(UserSymbol { name: Some(name.to_owned()), offset, ..UserSymbol::default() });
+        }
         let mapping = self.mapping(address)?;
         let path = mapping.path.clone();
         let unnamed = || path.clone().map(|path| UserSymbol { path: Some(path), ..UserSymbol::default() });

@@ -16,6 +16,13 @@ pub(crate) enum SymbolKind {
     Label,
 }
 
+impl SymbolKind {
+    /// Whether it is a function that probes can be attached to.
+    pub(crate) fn is_function(self) -> bool {
+        matches!(self, SymbolKind::Function | SymbolKind::Indirect)
+    }
+}
+
 /// A symbol that the file defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Symbol<'t> {
@@ -87,6 +94,18 @@ impl Symtab {
     pub(crate) fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
         let entry = if self.is_64 { 24 } else { 16 };
         self.bytes.chunks_exact(entry).enumerate().filter_map(|(i, bytes)| self.symbol(i, bytes))
+    }
+
+    /// The symbols of a name, in the order of the table.
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = Symbol<'_>> {
+        let entry = if self.is_64 { 24 } else { 16 };
+        let is_meant = move |bytes: &[u8]| {
+            let at = self.u32(bytes, 0).map_or(usize::MAX, |at| at as usize);
+            self.strings.get(at..).is_some_and(|rest| rest.starts_with(name.as_bytes()))
+        };
+        let entries = self.bytes.chunks_exact(entry).enumerate();
+        let likely = entries.filter(move |(_, bytes)| is_meant(bytes));
+        likely.filter_map(|(i, bytes)| self.symbol(i, bytes)).filter(move |s| s.name == name)
     }
 
     /// A name by its place in the strings; symbols of libraries may have a version behind it.
