@@ -3,7 +3,7 @@
 use crate::console::{Failure, NOT_LOADED};
 use skep_ir::spec::{Attach, Collection, When};
 use skep_ir::{Diagnostic, Severity};
-use skep_load::attach::{AttachError, Attacher, Attachment, Job};
+use skep_load::attach::{AttachError, Attacher, Attachment, Job, detach_all};
 use skep_load::{Loaded, LoadedProgram};
 use skep_trace::config::MissingProbes;
 
@@ -55,11 +55,29 @@ fn last_is_first(attach: &Attach) -> bool {
 /// What is attached.
 pub(crate) struct Attached<'a> {
     /// Attachments with their places.
-    pub(crate) attachments: Vec<(Placed<'a>, Attachment)>,
+    pub(crate) attachments: Held<'a>,
     /// How many probes that is.
     pub(crate) probes: usize,
     /// What was not attached although that was no reason to stop.
     pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// Attachments with their places. They are detached together, also where a run ends with an error: one after the
+/// other a thousand would take minutes.
+#[derive(Default)]
+pub(crate) struct Held<'a>(pub(crate) Vec<(Placed<'a>, Attachment)>);
+
+impl Held<'_> {
+    /// Whether the kernel runs any program for them.
+    pub(crate) fn any(&self) -> bool {
+        self.0.iter().any(|(_, attachment)| !attachment.is_empty())
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        detach_all(self.0.drain(..).map(|(_, attachment)| attachment).collect());
+    }
 }
 
 /// Attaches everything, so that bodies run in the order of the source for one event.
@@ -78,7 +96,7 @@ pub(crate) fn attach<'a>(
     let order: Vec<_> = order.into_iter().filter_map(|p| kind(&p).map(|k| (p, k))).collect();
     let jobs: Vec<Job<'_>> =
         order.iter().map(|(p, kind)| Job { prog: &p.program.prog, kind: *kind, attach: p.attach }).collect();
-    let mut attached = Attached { attachments: Vec::new(), probes: 0, warnings: Vec::new() };
+    let mut attached = Attached { attachments: Held::default(), probes: 0, warnings: Vec::new() };
     let mut errors = Vec::new();
     for ((place, _), result) in order.iter().zip(attacher.attach_all(&jobs)) {
         match result {
@@ -86,7 +104,7 @@ pub(crate) fn attach<'a>(
                 let skipped = attachment.skipped();
                 attached.probes += weight(place.attach).saturating_sub(skipped.len());
                 attached.warnings.extend(skipped.iter().map(|e| message(Severity::Warning, e)));
-                attached.attachments.push((*place, attachment));
+                attached.attachments.0.push((*place, attachment));
             }
             Err(e) => match missing {
                 MissingProbes::Warn => attached.warnings.push(message(Severity::Warning, &e)),

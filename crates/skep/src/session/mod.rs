@@ -19,7 +19,7 @@ mod runner;
 use crate::cli::trace::{Action, Stage, TraceArgs};
 use crate::console::{self, Failure, NOT_LOADED};
 use crate::trace::Compiled;
-use attach::Placed;
+use attach::{Held, Placed};
 use child::Command;
 use maps::LiveMaps;
 use names::Watch;
@@ -27,7 +27,7 @@ use out::Out;
 use runner::Runner;
 use skep_ir::spec::{Attach, When};
 use skep_ir::{MapId, SourceMap};
-use skep_load::attach::{Attacher, Attachment, detach_all};
+use skep_load::attach::{Attacher, Attachment};
 use skep_load::events::{BufferPages, Events, ExitState, LedgerReader, set_word};
 use skep_load::{LiveKernel, LoadOptions, Loaded, load};
 use skep_sys::bpf::Map;
@@ -118,7 +118,6 @@ pub(crate) fn run(mut script: Script<'_>) -> Result<u8, Failure> {
     console::report(&attached.warnings, sources);
     let mut attachments = attached.attachments;
     if args.action == Action::DryRun {
-        detach_all(attachments.into_iter().map(|(_, a)| a).collect());
         return Ok(0);
     }
     if let Some(command) = &mut script.command {
@@ -134,17 +133,15 @@ pub(crate) fn run(mut script: Script<'_>) -> Result<u8, Failure> {
         Action::Test => probes::test(&mut runner, &mut records, compiled, &places),
         Action::Bench => probes::bench(&mut runner, &mut records, compiled, &places),
         _ => {
-            let waits = read_iterators(&mut runner, &mut records, &mut attachments)?;
+            let waits = read_iterators(&mut runner, &mut records, &mut attachments.0)?;
             if waits || !own_signals.is_empty() || script.command.is_some() {
                 wait(&script, &mut runner, &mut records, &places, &signals)?;
             }
             Ok(0)
         }
     };
-    let detached: Vec<Attachment> = attachments.into_iter().map(|(_, a)| a).collect();
-    let was_attached = detached.iter().any(|a| !a.is_empty());
     runner.ending = true;
-    finish(&mut script, &mut runner, &mut records, detached, was_attached, &places)?;
+    finish(&mut script, &mut runner, &mut records, attachments, &places)?;
     runner.out.close()?;
     if runner.hurry {
         return Ok(INTERRUPTED);
@@ -328,11 +325,11 @@ fn finish(
     script: &mut Script<'_>,
     runner: &mut Runner<'_>,
     records: &mut Records,
-    attachments: Vec<Attachment>,
-    was_attached: bool,
+    attachments: Held<'_>,
     places: &[Placed<'_>],
 ) -> Result<(), Failure> {
-    detach_all(attachments);
+    let was_attached = attachments.any();
+    drop(attachments);
     if let Some(command) = &mut script.command {
         command.end();
     }
