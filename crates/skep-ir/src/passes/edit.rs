@@ -5,7 +5,7 @@ use crate::inst::{InstKind, Target};
 use crate::source::Loc;
 use crate::types::Ty;
 use cranelift_entity::packed_option::PackedOption;
-use cranelift_entity::{EntitySet, SecondaryMap};
+use cranelift_entity::{EntitySet, PrimaryMap, SecondaryMap};
 
 /// Values that stand for others from now on.
 #[derive(Default)]
@@ -60,7 +60,19 @@ impl Aliases {
 impl Func {
     /// What stands in a module while its function is worked on.
     pub(crate) fn placeholder() -> Func {
-        Func::new(String::new(), crate::func::Linkage::Static, &[], None)
+        Func {
+            name: String::new(),
+            linkage: crate::func::Linkage::Static,
+            ret: None,
+            param_names: Vec::new(),
+            captures: Vec::new(),
+            values: PrimaryMap::new(),
+            insts: PrimaryMap::new(),
+            blocks: PrimaryMap::new(),
+            slots: PrimaryMap::new(),
+            layout: Vec::new(),
+            loc: None,
+        }
     }
 
     /// A block that is not in the layout yet.

@@ -88,23 +88,30 @@ pub struct Pass {
 #[derive(Copy, Clone)]
 enum Run {
     Module(fn(&mut Module, &mut Context<'_>)),
-    Func(fn(&mut Func, &Module, &Context<'_>)),
+    Func(FuncPass),
 }
+
+type FuncPass = fn(&mut Func, &Module, &Context<'_>);
 
 impl Pass {
     /// Runs the pass over a module.
     pub fn run(&self, module: &mut Module, context: &mut Context<'_>) {
         match self.run {
             Run::Module(run) => run(module, context),
-            Run::Func(run) => {
-                for id in module.funcs.keys() {
-                    // The function is out of the module while it is changed, so that the rest can be looked at.
-                    let mut func = std::mem::replace(&mut module.funcs[id], Func::placeholder());
-                    run(&mut func, module, context);
-                    module.funcs[id] = func;
-                }
-            }
+            Run::Func(run) => run_on_each(&[run], module, context),
         }
+    }
+}
+
+/// Runs passes over one function after the other, so that a function stays in the caches meanwhile.
+fn run_on_each(passes: &[FuncPass], module: &mut Module, context: &Context<'_>) {
+    for id in module.funcs.keys() {
+        // The function is out of the module while it is changed, so that the rest can be looked at.
+        let mut func = std::mem::replace(&mut module.funcs[id], Func::placeholder());
+        for run in passes {
+            run(&mut func, module, context);
+        }
+        module.funcs[id] = func;
     }
 }
 
@@ -166,25 +173,39 @@ impl<'h> Pipeline<'h> {
         let mut level = Level::Normal;
         assert_rules("the front end", module, level, None);
         let mut looped = false;
-        let stages = FIRST.iter().map(|n| (n, false));
-        let stages =
-            stages.chain(AFTER_LOOPS.iter().map(|n| (n, true))).chain(LAST.iter().map(|n| (n, false)));
-        for (name, for_loops) in stages {
-            if *name == "loops" {
-                looped = loops::any(module);
+        let watched = self.after.is_some();
+        for (stage, only_loops) in [(FIRST, false), (AFTER_LOOPS, true), (LAST, false)] {
+            if only_loops && !looped {
+                continue;
             }
-            let Some(pass) = pass(name).filter(|_| looped || !for_loops) else { continue };
-            pass.run(module, context);
-            if has_errors(&context.diagnostics) {
-                break;
+            let passes: Vec<&Pass> = stage.iter().filter_map(|name| pass(name)).collect();
+            let both = |a: &&Pass, b: &&Pass| matches!((a.run, b.run), (Run::Func(_), Run::Func(_)));
+            // Passes over functions go together, unless somebody wants to see what each of them leaves.
+            for group in passes.chunk_by(|a, b| !watched && both(a, b)) {
+                let Some(last) = group.last() else { continue };
+                if last.name == "loops" {
+                    looped = loops::any(module);
+                }
+                let on_functions: Vec<FuncPass> = group
+                    .iter()
+                    .filter_map(|p| if let Run::Func(run) = p.run { Some(run) } else { None })
+                    .collect();
+                if on_functions.is_empty() {
+                    last.run(module, context);
+                } else {
+                    run_on_each(&on_functions, module, context);
+                }
+                if has_errors(&context.diagnostics) {
+                    return std::mem::take(&mut context.diagnostics);
+                }
+                if let Some(after) = &mut self.after {
+                    after(last.name, module);
+                }
+                if last.name == "lower" {
+                    level = Level::Strict;
+                }
+                assert_rules(last.name, module, level, Some(context.kernel));
             }
-            if let Some(after) = &mut self.after {
-                after(name, module);
-            }
-            if *name == "lower" {
-                level = Level::Strict;
-            }
-            assert_rules(name, module, level, Some(context.kernel));
         }
         std::mem::take(&mut context.diagnostics)
     }
