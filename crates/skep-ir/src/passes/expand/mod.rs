@@ -7,6 +7,7 @@
 //! | `count` | an atomic addition to the program's row of the ledger |
 //! | `stack_id` | the frames in a buffer, their hash, an element of the map of stacks |
 //! | `field_load` of an untyped address | a read into memory by a helper |
+//! | `str_find` in long strings | a closure over the places |
 //! | `set_member`, `str_member`, `prefix_match` of large sets | a look-up in a map with the set in it |
 //!
 //! What the kernel lacks is a message at the instruction.
@@ -16,6 +17,7 @@ mod ledger;
 mod maps;
 mod objects;
 mod rows;
+mod search;
 mod sets;
 mod stacks;
 
@@ -106,6 +108,9 @@ impl Expander<'_> {
             | I::PrefixMatch { .. } => true,
             I::FieldLoad { base, path, .. } => field::needs_helper(func, *base, path),
             I::SetMember { set, .. } | I::StrMember { set, .. } => sets::is_large(&self.module.sets[*set]),
+            I::StrFind { hay, hay_cap, needle, needle_cap } => {
+                search::is_long(func, *hay, *hay_cap, *needle, *needle_cap)
+            }
             _ => false,
         }
     }
@@ -135,6 +140,9 @@ impl Expander<'_> {
             I::SetMember { val, set } => self.set_member(rw, inst, val, set),
             I::StrMember { ptr, cap, set } => self.str_member(rw, inst, ptr, cap, set),
             I::PrefixMatch { ptr, set } => self.prefix_match(rw, inst, ptr, set),
+            I::StrFind { hay, hay_cap, needle, needle_cap } => {
+                self.str_find(rw, inst, (hay, hay_cap), (needle, needle_cap))
+            }
             _ => Fate::Kept,
         }
     }
