@@ -49,6 +49,13 @@ EXPECT line
        line
 EXPECT_REGEX_NONE panicked|ERROR|Broken
 
+NAME a reader that does not read keeps nobody from ending
+RUN mkfifo pipe; sleep 30 < pipe & reader=$!
+    {{TRACE}} -q -e 'interval:us:200 { printf("%s\n", "0123456789012345678901234567890123456789012345678901234567890123456789"); }' > pipe & pid=$!
+    sleep 4; kill -INT $pid; sleep 0.5; kill -INT $pid; wait $pid; echo code $?; kill $reader
+EXPECT code 130
+TIMEOUT 15
+
 NAME full disk
 RUN {{TRACE}} -o /dev/full -e 'begin { printf("x\n"); exit(); }'
 STDERR ERROR: cannot write to '/dev/full': No space left on device

@@ -8,7 +8,7 @@ pub(crate) use signal::empty_set;
 pub use signal::{Received, Signal, Signals};
 
 use crate::error::{Errno, Result, SysError, failed};
-use rustix::event::{EventfdFlags, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, epoll, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -81,6 +81,30 @@ impl Poller {
         }));
         Ok(&self.ready)
     }
+}
+
+/// What [`wait_to_write`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waited {
+    /// A write does not wait, of up to `PIPE_BUF` bytes (4096) if it is to a pipe; or it fails at once.
+    pub writable: bool,
+    /// The other can be read.
+    pub other: bool,
+}
+
+/// Waits until `fd` can be written to or `other` can be read.
+pub fn wait_to_write(fd: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<Waited> {
+    let mut both =
+        [PollFd::from_borrowed_fd(fd, PollFlags::OUT), PollFd::from_borrowed_fd(other, PollFlags::IN)];
+    loop {
+        match poll(&mut both, None) {
+            // An error or a hang-up shows at the write.
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(failed("poll")(e)),
+        }
+    }
+    Ok(Waited { writable: !both[0].revents().is_empty(), other: !both[1].revents().is_empty() })
 }
 
 fn timespec(duration: Duration) -> Timespec {
@@ -230,5 +254,25 @@ impl PidFd {
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    #[test]
+    fn writing_waits_for_room_or_for_the_other() {
+        let (reader, writer) = pipe_with(PipeFlags::NONBLOCK).expect("pipes can be made");
+        let waker = Waker::new().expect("wakers can be made");
+        let look = || wait_to_write(writer.as_fd(), waker.as_fd()).expect("pipes can be waited for");
+        assert_eq!(look(), Waited { writable: true, other: false });
+        while rustix::io::write(&writer, &[0; 4096]).is_ok() {}
+        waker.wake().expect("it is open");
+        assert_eq!(look(), Waited { writable: false, other: true });
+        // Without a reader the write fails at once.
+        drop(reader);
+        assert_eq!(look(), Waited { writable: true, other: true });
     }
 }

@@ -15,6 +15,7 @@ mod names;
 mod out;
 mod probes;
 mod runner;
+mod stop;
 
 use crate::cli::trace::{Action, Stage, TraceArgs};
 use crate::console::{self, Failure, NOT_LOADED};
@@ -39,6 +40,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
+use stop::Stop;
 
 /// In the environment, it asks for a line of the same name on stdout once everything is attached.
 const NOTICE: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
@@ -89,7 +91,7 @@ pub(crate) fn run(mut script: Script<'_>) -> Result<u8, Failure> {
         collection.programs.iter().flat_map(|p| &p.attach).filter_map(signal).collect();
     let mut wanted = vec![Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
     wanted.extend(own_signals.iter().map(|n| Signal(*n)));
-    let signals = Signals::block(&wanted)?;
+    let stop = Stop::new(Signals::block(&wanted)?);
     let loaded = load_all(&script)?;
 
     let format = if args.json { OutputFormat::Json } else { OutputFormat::Text };
@@ -99,7 +101,7 @@ pub(crate) fn run(mut script: Script<'_>) -> Result<u8, Failure> {
     let printer = Printer::new(plan, sources, settings);
     let max_cat_bytes = compiled.program.config.max_cat_bytes;
     let (maps, names) = (LiveMaps::new(&loaded), names::of(&script));
-    let mut runner = Runner::new(printer, plan, Out::open(args)?, maps, names, &signals, max_cat_bytes);
+    let mut runner = Runner::new(printer, plan, Out::open(args, &stop)?, maps, names, &stop, max_cat_bytes);
     let map = |id: Option<MapId>| -> Option<&Map> { id.and_then(|id| loaded.maps.get(id)) };
     let events = Events::new(map(plan.data_ring), map(plan.control_ring), BufferPages::default())?;
     let ledger = map(collection.ledger).map(LedgerReader::new).transpose()?;
@@ -135,15 +137,15 @@ pub(crate) fn run(mut script: Script<'_>) -> Result<u8, Failure> {
         _ => {
             let waits = read_iterators(&mut runner, &mut records, &mut attachments.0)?;
             if waits || !own_signals.is_empty() || script.command.is_some() {
-                wait(&script, &mut runner, &mut records, &places, &signals)?;
+                wait(&script, &mut runner, &mut records, &places)?;
             }
             Ok(0)
         }
     };
-    runner.ending = true;
+    runner.stop.set_ending(true);
     finish(&mut script, &mut runner, &mut records, attachments, &places)?;
     runner.out.close()?;
-    if runner.hurry {
+    if runner.stop.is_hurried() {
         return Ok(INTERRUPTED);
     }
     let code = result?;
@@ -209,18 +211,18 @@ impl Records {
         // The record of an exit may have found no room.
         if let Some(state) = &self.exit_state
             && !progress.more
-            && !runner.ending
+            && !runner.stop.is_ending()
             && let Some(code) = state.code()?
         {
             runner.exit.get_or_insert(code);
-            runner.ending = true;
+            runner.stop.set_ending(true);
         }
         Ok((progress.records, progress.more))
     }
 
     /// Handles everything that programs that have ended left behind.
     fn all(&mut self, runner: &mut Runner<'_>) -> Result<(), Failure> {
-        while !runner.hurry && self.batch(runner)?.1 {}
+        while !runner.stop.is_hurried() && self.batch(runner)?.1 {}
         Ok(())
     }
 
@@ -260,11 +262,11 @@ fn read_iterators(
             runner.out.output(bytes);
             records.all(runner)?;
             runner.look();
-            Ok(if runner.ending { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            Ok(if runner.stop.is_ending() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
         records.all(runner)?;
     }
-    Ok(others && !runner.ending)
+    Ok(others && !runner.stop.is_ending())
 }
 
 const SIGNALS: u64 = 0;
@@ -278,10 +280,9 @@ fn wait(
     runner: &mut Runner<'_>,
     records: &mut Records,
     places: &[Placed<'_>],
-    signals: &Signals,
 ) -> Result<(), Failure> {
     let mut poller = Poller::new()?;
-    poller.add(signals.as_fd(), SIGNALS)?;
+    poller.add(runner.stop.as_fd(), SIGNALS)?;
     if let Some(target) = &script.target {
         poller.add(target.as_fd(), TARGET)?;
     }
@@ -297,7 +298,7 @@ fn wait(
         watch.look(&mut runner.names);
         let (count, more) = records.batch(runner)?;
         records.tell_losses(runner)?;
-        if runner.ending || runner.out.is_closed() {
+        if runner.stop.is_ending() || runner.out.is_closed() {
             return Ok(());
         }
         pause = if count > 0 { BUSY } else { (pause * 2).min(IDLE) };
@@ -308,13 +309,13 @@ fn wait(
         ended |= ready.iter().any(|r| matches!(r.token, TARGET | COMMAND));
         if signalled {
             runner.look();
-            for received in std::mem::take(&mut runner.received) {
+            for received in runner.stop.received() {
                 for place in places.iter().filter(|p| signal(p.attach) == Some(received.0)) {
                     run_once(place)?;
                 }
             }
         }
-        if ended || runner.ending {
+        if ended || runner.stop.is_ending() {
             return Ok(());
         }
     }
@@ -334,12 +335,12 @@ fn finish(
         command.end();
     }
     runner.look();
-    if was_attached && !runner.hurry {
+    if was_attached && !runner.stop.is_hurried() {
         records.events.finish(records.ledger.as_mut(), &mut |_, record| runner.record(record))?;
     } else {
         records.all(runner)?;
     }
-    if runner.hurry {
+    if runner.stop.is_hurried() {
         return Ok(());
     }
     for place in attach::at(places, When::End) {

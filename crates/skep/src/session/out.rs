@@ -1,7 +1,9 @@
 //! Where output and messages go.
 
+use super::stop::Stop;
 use crate::cli::trace::{Buffering, TraceArgs};
 use crate::console::{self, Failure, reason};
+use skep_sys::poll::wait_to_write;
 use skep_trace::output::Sink;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -11,9 +13,15 @@ use std::path::Path;
 /// Bytes that are gathered before they are written whatever the buffering.
 const FULL: usize = 64 << 10;
 
+/// What a pipe that can be written to takes without waiting: PIPE_BUF.
+const AT_ONCE: usize = 4096;
+
 /// The script's output: one buffer in front of stdout or a file, and messages on stderr.
-pub(crate) struct Out {
+pub(crate) struct Out<'s> {
     file: File,
+    /// Writing may wait for a reader, which must not keep the user from ending the run.
+    may_wait: bool,
+    stop: &'s Stop,
     name: String,
     buffer: Vec<u8>,
     buffering: Buffering,
@@ -32,12 +40,12 @@ enum State {
     Failed(String),
 }
 
-impl Out {
+impl<'s> Out<'s> {
     /// Opens what the command line says.
     ///
     /// # Errors
     /// The file cannot be made.
-    pub(crate) fn open(args: &TraceArgs) -> Result<Out, Failure> {
+    pub(crate) fn open(args: &TraceArgs, stop: &'s Stop) -> Result<Out<'s>, Failure> {
         let (file, name) = match &args.output {
             Some(path) => (create(path)?, format!("'{}'", path.display())),
             None => {
@@ -47,8 +55,11 @@ impl Out {
                 (File::from(fd), "standard output".to_owned())
             }
         };
+        let may_wait = file.metadata().map_or(true, |meta| !meta.is_file());
         Ok(Out {
             file,
+            may_wait,
+            stop,
             name,
             buffer: Vec::new(),
             buffering: args.buffering,
@@ -60,7 +71,7 @@ impl Out {
     /// Writes what is in the buffer.
     pub(crate) fn flush(&mut self) {
         if self.state == State::Open
-            && let Err(e) = self.file.write_all(&self.buffer)
+            && let Err(e) = self.write()
         {
             self.state = match e.kind() {
                 ErrorKind::BrokenPipe => State::Closed,
@@ -68,6 +79,29 @@ impl Out {
             };
         }
         self.buffer.clear();
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        if !self.may_wait {
+            return self.file.write_all(&self.buffer);
+        }
+        for part in self.buffer.chunks(AT_ONCE) {
+            loop {
+                let waited = wait_to_write(self.file.as_fd(), self.stop.as_fd())
+                    .map_err(|e| std::io::Error::from_raw_os_error(e.errno.0))?;
+                if waited.other {
+                    self.stop.look();
+                    if self.stop.is_hurried() {
+                        return Err(ErrorKind::BrokenPipe.into());
+                    }
+                }
+                if waited.writable {
+                    break;
+                }
+            }
+            self.file.write_all(part)?;
+        }
+        Ok(())
     }
 
     /// There is nothing more to add for now.
@@ -110,7 +144,7 @@ fn create(path: &Path) -> Result<File, Failure> {
         .map_err(|e| Failure::new(format!("failed to open output file '{}': {}", path.display(), reason(&e))))
 }
 
-impl Sink for Out {
+impl Sink for Out<'_> {
     fn output(&mut self, bytes: &[u8]) {
         if let Some(captured) = &mut self.captured {
             captured.extend_from_slice(bytes);
@@ -135,14 +169,19 @@ impl Sink for Out {
 mod tests {
     use super::*;
 
-    fn out(path: &str, buffering: Buffering) -> Out {
+    fn stop() -> Stop {
+        Stop::new(skep_sys::poll::Signals::block(&[]).expect("no signal is always possible"))
+    }
+
+    fn out<'s>(path: &str, buffering: Buffering, stop: &'s Stop) -> Out<'s> {
         let args = TraceArgs { output: Some(path.into()), buffering, ..TraceArgs::default() };
-        Out::open(&args).expect("the file can be made")
+        Out::open(&args, stop).expect("the file can be made")
     }
 
     #[test]
     fn a_full_disk_is_told_at_the_end() {
-        let mut out = out("/dev/full", Buffering::Full);
+        let stop = stop();
+        let mut out = out("/dev/full", Buffering::Full, &stop);
         out.output(b"x\n");
         assert!(!out.is_closed());
         let failure = out.close().expect_err("nothing fits");
@@ -151,7 +190,8 @@ mod tests {
 
     #[test]
     fn output_is_kept_and_released() {
-        let mut out = out("/dev/null", Buffering::Line);
+        let stop = stop();
+        let mut out = out("/dev/null", Buffering::Line, &stop);
         out.capture();
         out.output(b"a");
         out.output(b"b");

@@ -43,7 +43,7 @@ pub(super) fn test(
         records.all(runner)?;
         let output = runner.out.release();
         let exit = runner.exit.take().unwrap_or(0);
-        runner.ending = false;
+        runner.stop.set_ending(false);
         let passed = value == 0 && exit == 0 && runner.printer.errors() == errors;
         if !passed {
             failed.push(name);
@@ -51,7 +51,7 @@ pub(super) fn test(
         let result = TestResult { name, duration, passed, output: &output };
         runner.print(|printer, host| printer.test_end(&result, host));
         runner.look();
-        if runner.ending {
+        if runner.stop.is_ending() {
             break;
         }
     }
@@ -81,13 +81,13 @@ pub(super) fn bench(
             records.all(runner)?;
             runner.out.release();
             runner.look();
-            if took >= LONG_ENOUGH || calls >= MOST_CALLS || runner.ending {
+            if took >= LONG_ENOUGH || calls >= MOST_CALLS || runner.stop.is_ending() {
                 break u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / calls;
             }
             calls *= 2;
         };
         runner.print(|printer, host| printer.benchmark(name, average, calls, host));
-        if runner.ending {
+        if runner.stop.is_ending() {
             break;
         }
     }

@@ -3,9 +3,9 @@
 use super::effects::{self, Packets};
 use super::maps::LiveMaps;
 use super::out::Out;
+use super::stop::Stop;
 use crate::console;
 use crate::symbols::names::LiveNames;
-use skep_sys::poll::{Received, Signal, Signals};
 use skep_trace::output::{Effect, Host, Printer, Sink};
 use skep_trace::plan::Plan;
 use std::ops::ControlFlow;
@@ -16,32 +16,26 @@ const LOOK: u32 = 1024;
 /// Takes records and does what they ask for.
 pub(crate) struct Runner<'s> {
     pub(crate) printer: Printer<'s>,
-    pub(crate) out: Out,
+    pub(crate) out: Out<'s>,
     plan: &'s Plan,
     maps: LiveMaps<'s>,
     pub(crate) names: LiveNames<'s>,
     packets: Packets,
     max_cat_bytes: u64,
-    signals: &'s Signals,
+    pub(crate) stop: &'s Stop,
     since_look: u32,
     /// What the script said with its first `exit()`.
     pub(crate) exit: Option<i64>,
-    /// The run is to end.
-    pub(crate) ending: bool,
-    /// The user wants it to end at once.
-    pub(crate) hurry: bool,
-    /// Signals for the script's own probes.
-    pub(crate) received: Vec<Signal>,
 }
 
 impl<'s> Runner<'s> {
     pub(crate) fn new(
         printer: Printer<'s>,
         plan: &'s Plan,
-        out: Out,
+        out: Out<'s>,
         maps: LiveMaps<'s>,
         names: LiveNames<'s>,
-        signals: &'s Signals,
+        stop: &'s Stop,
         max_cat_bytes: u64,
     ) -> Self {
         Runner {
@@ -52,12 +46,9 @@ impl<'s> Runner<'s> {
             names,
             packets: Packets::default(),
             max_cat_bytes,
-            signals,
+            stop,
             since_look: 0,
             exit: None,
-            ending: false,
-            hurry: false,
-            received: Vec::new(),
         }
     }
 
@@ -74,8 +65,8 @@ impl<'s> Runner<'s> {
             Effect::None => {}
             Effect::Exit(code) => {
                 self.exit.get_or_insert(code);
-                if !self.ending {
-                    self.ending = true;
+                if !self.stop.is_ending() {
+                    self.stop.set_ending(true);
                     return ControlFlow::Break(());
                 }
             }
@@ -102,9 +93,10 @@ impl<'s> Runner<'s> {
         self.since_look += 1;
         if self.since_look >= LOOK {
             self.look();
-            if self.hurry {
-                return ControlFlow::Break(());
-            }
+        }
+        // Asked of what was seen by then, also while output waited for its reader.
+        if self.stop.is_hurried() {
+            return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     }
@@ -120,19 +112,10 @@ impl<'s> Runner<'s> {
         }
     }
 
-    /// Reads signals: the first that asks for an end gets it, the second at once.
+    /// Looks at the signals that wait.
     pub(crate) fn look(&mut self) {
         self.since_look = 0;
-        // Nothing to be read is as good as an error here: the next look may find more.
-        while let Ok(Some(Received { signal, .. })) = self.signals.read() {
-            match signal {
-                Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP => {
-                    self.hurry = self.ending;
-                    self.ending = true;
-                }
-                other => self.received.push(other),
-            }
-        }
+        self.stop.look();
     }
 
     /// An error that does not end the run.
