@@ -127,9 +127,13 @@ impl<'p> Fx<'_, 'p> {
         self.upper_half(ids)
     }
 
-    /// Writes the name of the current thread.
+    /// Writes the name of the current thread. What the helper leaves behind the name differs between kernels
+    /// (strscpy in 6.1, strscpy_pad later: bpf_get_current_comm in kernel/bpf/helpers.c), and keys must not.
     pub(super) fn put_comm(&mut self, size: u32, to: Dest) {
         let dst = self.dest_ptr(to);
+        if to.fill == Fill::Exact {
+            self.fill_bytes(dst, 0, size);
+        }
         let len = self.b.i64(i64::from(size));
         self.helper(helper::GET_CURRENT_COMM, vec![dst, len]);
     }

@@ -71,8 +71,8 @@ fn comm_is_read_straight_into_the_key() {
     let out = s.lower();
     assert_eq!(out.calls(helper::GET_CURRENT_COMM), 1);
     assert_eq!(out.count(|k| matches!(k, InstKind::MemCopy { .. } | InstKind::StrCopy { .. })), 0);
-    // The only bytes that are cleared are those of the value with which the kernel is asked for its reason.
-    assert_eq!(out.count(|k| matches!(k, InstKind::MemSet { len: 16, .. })), 0, "{}", out.text());
+    // Once: kernels differ in what they leave behind the name.
+    assert_eq!(out.count(|k| matches!(k, InstKind::MemSet { len: 16, .. })), 1, "{}", out.text());
 }
 
 #[test]
