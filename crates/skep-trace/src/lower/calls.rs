@@ -26,10 +26,7 @@ impl<'p> Fx<'_, 'p> {
                 self.number(address)
             }
             (Func::Bswap, [n]) => self.byte_swap(n),
-            (Func::Strlen, [s]) => {
-                let (ptr, cap) = self.string_operand(s, self.unit.size(&s.ty));
-                self.b.value(InstKind::StrLen { ptr, cap }, Ty::I64)
-            }
+            (Func::Strlen, [s]) => self.string_length(s),
             (Func::Strncmp(n), [a, b]) => {
                 let limit = n.saturating_add(1).max(2);
                 let (a, a_cap) = self.string_operand(a, limit);

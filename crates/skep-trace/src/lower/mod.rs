@@ -16,7 +16,7 @@
 //! | `maps`, `update`, `collect`, `series`, `sums` | elements of maps |
 //! | `events`, `packet` | records |
 //! | `program`, `context`, `builtins`, `stacks`, `arch` | programs and what the kernel tells them |
-//! | `calls`, `strings`, `tables` | functions |
+//! | `calls`, `strings`, `concat`, `tables` | functions |
 
 mod arch;
 mod arith;
@@ -24,6 +24,7 @@ mod builtins;
 mod calls;
 mod closure;
 mod collect;
+mod concat;
 mod condition;
 mod context;
 mod events;

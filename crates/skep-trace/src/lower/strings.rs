@@ -246,46 +246,8 @@ impl<'p> Fx<'_, 'p> {
         }
     }
 
-    fn concat_into(&mut self, a: &'p Expr, b: &'p Expr, cap: u32, to: Dest, loc: Loc) {
-        let (first, second) = (self.unit.size(&a.ty).min(cap), self.unit.size(&b.ty).min(cap));
-        // The second string is written to a place that is known only by its range, which the verifier allows in
-        // memory that has been written.
-        if matches!(to.fill, Fill::Exact | Fill::Written) {
-            let dst = self.dest_ptr(to);
-            self.fill_bytes(dst, 0, cap);
-        }
-        let cleared = Dest { fill: if to.fill == Fill::Loose { Fill::Loose } else { Fill::Zeroed }, ..to };
-        self.put_prefix(a, first, cleared);
-        let ptr = self.dest_ptr(to);
-        let len = self.b.value(InstKind::StrLen { ptr, cap: first }, Ty::I64);
-        let room = cap.saturating_sub(second).min(first);
-        let len = self.at_most(len, u64::from(room));
-        let ty = self.b.func.ty(ptr);
-        let end = self.b.value(InstKind::PtrAdd(ptr, 0, Some(len)), ty);
-        self.or_else(
-            |f| {
-                let (src, space) = f.string_source(b);
-                let kind = InstKind::ProbeReadStr { dst: end, cap: second, len: None, src, space };
-                let code = f.b.value(kind, Ty::I64);
-                f.check_read(code, space, "_str", loc);
-            },
-            |_| {},
-        );
-    }
-
-    /// Writes a string to a destination that has room for its first bytes at least.
-    fn put_prefix(&mut self, e: &'p Expr, cap: u32, to: Dest) {
-        if self.unit.size(&e.ty) <= cap {
-            self.put(e, to);
-        } else {
-            let src = self.memory_ptr(e);
-            let dst = self.dest_ptr(to);
-            self.b.inst(InstKind::StrCopy { dst, dst_cap: cap, src, src_cap: cap }, None);
-        }
-    }
-
     /// Where a string can be read by a helper: the place that `str()` would read from, or a copy.
-    fn string_source(&mut self, e: &'p Expr) -> (Value, Space) {
+    pub(super) fn string_source(&mut self, e: &'p Expr) -> (Value, Space) {
         match (&e.kind, &e.ty) {
             (ExprKind::Call(Func::Str, args), Type::Str(_)) if args.len() == 1 && args[0].ty.is_scalar() => {
                 self.text_source(&args[0])

@@ -68,7 +68,12 @@ pub(super) fn analyse(
         if walk == MAX_WALKS {
             let message =
                 "Type resolution exceeded maximum iterations; possible infinite loop in comptime expressions";
-            checker.diags.push(Stage::Types, Diagnostic::new(Severity::Error, None, message));
+            let mut note = Diagnostic::new(Severity::Error, None, message);
+            if let Some((what, loc)) = checker.widened.take() {
+                note.loc = Some(loc);
+                note = note.hint(format!("The type of {what} grows without end: it is made of itself."));
+            }
+            checker.diags.push(Stage::Types, note);
         }
     }
     check_limits(&instances, &config, &mut checker);

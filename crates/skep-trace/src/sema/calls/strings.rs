@@ -456,7 +456,10 @@ fn str_concat(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
     if let (Some(x), Some(y)) = (a.lit_str(), b.lit_str()) {
         return Ex::str([x, y].concat(), call.loc);
     }
-    let capacity = c.db.size_of(&a.e.ty).saturating_add(c.db.size_of(&b.e.ty)).saturating_sub(1);
+    let (first, second) = (c.db.size_of(&a.e.ty), c.db.size_of(&b.e.ty));
+    let whole = first.saturating_add(second).saturating_sub(1);
+    // Text that is made of itself has to stop somewhere.
+    let capacity = if c.may_be_growing() { whole.min(c.max_strlen().max(first).max(second)) } else { whole };
     Ex::new(Hir::Call(Func::StrConcat, vec![a.e, b.e]), Type::Str(capacity), call.loc)
 }
 

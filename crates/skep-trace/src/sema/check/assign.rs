@@ -124,9 +124,8 @@ impl Checker<'_, '_> {
             self.diags.error(Stage::Types, loc, message);
             return Vec::new();
         };
-        let to = merged.ty.clone();
+        let to = self.set_var_type(visible.key, visible.local, merged);
         self.db.complete(&to);
-        self.set_var_type(visible.key, visible.local, merged);
         let value = self.convert(value, &to);
         vec![hir::Stmt { kind: StmtKind::SetLocal(visible.local, value), loc }]
     }

@@ -186,9 +186,11 @@ impl Checker<'_, '_> {
                 }
             },
         };
+        let merged = self.wider(self.maps.get(name).and_then(|s| s.key.as_ref()), merged);
         let to = merged.ty.clone();
         if self.maps.get(name).is_some_and(|s| s.key.as_ref() != Some(&merged)) {
             self.changed = true;
+            self.widened = Some((format!("the key of @{name}"), loc));
             if let Some(state) = self.maps.get_mut(name) {
                 state.key = Some(merged);
             }
@@ -254,9 +256,11 @@ impl Checker<'_, '_> {
                 }
             },
         };
+        let merged = self.wider(self.maps.get(name).and_then(|s| s.value.as_ref()), merged);
         let to = merged.ty.clone();
         if self.maps.get(name).is_some_and(|s| s.value.as_ref() != Some(&merged)) {
             self.changed = true;
+            self.widened = Some((format!("@{name}"), loc));
             if let Some(state) = self.maps.get_mut(name) {
                 state.value = Some(merged);
             }

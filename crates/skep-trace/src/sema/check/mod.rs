@@ -40,6 +40,12 @@ use std::rc::Rc;
 /// Deepest nesting of expressions and statements.
 const MAX_DEPTH: u32 = 400;
 
+/// Walks in which the types of nearly every script settle.
+const SETTLED: u32 = 3;
+
+/// Walks after which text that still becomes longer is taken to do so for ever.
+const GROWING: u32 = 8;
+
 /// A value known at compile time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lit {
@@ -235,6 +241,10 @@ pub(crate) struct Checker<'c, 'e> {
     pub(crate) subprogs: HashMap<String, SubprogSig>,
     /// Something became wider or known in this walk.
     pub(crate) changed: bool,
+    /// What became wider last, as it is written, and where.
+    pub(crate) widened: Option<(String, Loc)>,
+    /// Walks so far.
+    walks: u32,
 
     // Made by this walk.
     pub(crate) events: Vec<plan::Event>,
@@ -294,6 +304,8 @@ impl<'c, 'e> Checker<'c, 'e> {
             maps: BTreeMap::new(),
             subprogs: HashMap::new(),
             changed: false,
+            widened: None,
+            walks: 0,
             events: Vec::new(),
             time_formats: Vec::new(),
             cgroup_filters: Vec::new(),
@@ -312,6 +324,7 @@ impl<'c, 'e> Checker<'c, 'e> {
     /// Begins a walk.
     pub(crate) fn restart(&mut self) {
         self.changed = false;
+        self.walks += 1;
         self.diags = Diags::default();
         self.events.clear();
         self.time_formats.clear();
@@ -350,6 +363,22 @@ impl<'c, 'e> Checker<'c, 'e> {
         self.body.stmts = stmts;
         self.report_unassigned();
         (predicate, std::mem::take(&mut self.body))
+    }
+
+    /// Whether so many walks have changed types that text may be put together from itself.
+    pub(crate) fn may_be_growing(&self) -> bool {
+        self.walks > SETTLED
+    }
+
+    /// The type of something that is to become wider. Text that grows with every walk is made of itself: it gets
+    /// the room that text has whose length is not known.
+    pub(crate) fn wider(&self, known: Option<&Ty>, ty: Ty) -> Ty {
+        match known {
+            Some(known) if self.walks > GROWING => {
+                Ty { ty: widened(&known.ty, &ty.ty, self.max_strlen()), traits: ty.traits }
+            }
+            _ => ty,
+        }
     }
 
     /// Runs a step one level deeper, or reports that it is too deep.
@@ -410,6 +439,21 @@ impl<'c, 'e> Checker<'c, 'e> {
             .hint(format!("{what} needs it; it first came with kernel {}.", feature.since()));
         self.diags.push(Stage::Check, note);
         false
+    }
+}
+
+/// A type with as much room for text as `most` where it has become longer than in another type.
+fn widened(known: &Type, now: &Type, most: u32) -> Type {
+    match (known, now) {
+        (Type::Str(before), Type::Str(len)) if before < len => Type::Str(*len.max(&most)),
+        (Type::Tuple(before), Type::Tuple(elems)) if before.len() == elems.len() => {
+            Type::Tuple(before.iter().zip(elems.iter()).map(|(a, b)| widened(a, b, most)).collect())
+        }
+        (Type::Record(before), Type::Record(elems)) if before.len() == elems.len() => {
+            let pairs = before.iter().zip(elems.iter());
+            Type::Record(pairs.map(|((_, a), (name, b))| (name.clone(), widened(a, b, most))).collect())
+        }
+        _ => now.clone(),
     }
 }
 

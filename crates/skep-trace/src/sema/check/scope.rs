@@ -122,12 +122,16 @@ impl Checker<'_, '_> {
     }
 
     /// Settles the type of a variable.
-    pub(crate) fn set_var_type(&mut self, key: VarKey, local: LocalId, ty: Ty) {
-        let state = self.vars.entry(key).or_default();
-        if state.ty.as_ref() != Some(&ty) {
+    pub(crate) fn set_var_type(&mut self, key: VarKey, local: LocalId, ty: Ty) -> Type {
+        let known = self.var_type(key);
+        let ty = self.wider(known.as_ref(), ty);
+        if known.as_ref() != Some(&ty) {
             self.changed = true;
+            self.widened = Some((format!("${}", self.body.locals[local].name), key.1));
         }
-        self.body.locals[local].ty = ty.ty.clone();
-        state.ty = Some(ty);
+        let settled = ty.ty.clone();
+        self.body.locals[local].ty = settled.clone();
+        self.vars.entry(key).or_default().ty = Some(ty);
+        settled
     }
 }
