@@ -32,12 +32,13 @@ impl Parser<'_> {
     pub(crate) fn file(mut self) -> FileTree {
         let mut tree = FileTree::default();
         // Editors of other systems begin a file with a mark that is no text.
-        if self.text.starts_with('\u{feff}') {
-            self.seek('\u{feff}'.len_utf8() as u32);
+        let start = if self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        if start > 0 {
+            self.seek(start as u32);
         }
-        if self.text.starts_with("#!") && self.tok.lo == 0 {
+        if self.text[start..].starts_with("#!") && self.tok.lo == start as u32 {
             let length = self.text.find('\n').unwrap_or(self.text.len()) as u32;
-            tree.shebang = Some(self.loc(0, length).span);
+            tree.shebang = Some(self.loc(start as u32, length).span);
             self.comments.clear();
             self.seek(length);
         }
