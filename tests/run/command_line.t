@@ -199,3 +199,34 @@ RUN {{BIN}} feature ring_buffer; {{BIN}} feature -o json ring_buffer
 EXPECT_REGEX ^ring_buffer +yes
 EXPECT_REGEX ^\{"feature": "ring_buffer", "here": "yes", 
 KERNELS host 6.1 6.12 7.3
+
+NAME object files
+RUN {{TRACE}} --emit-elf x.o -e 'tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }' && head -c 4 x.o | od -An -c
+EXPECT_REGEX ^\s*177   E   L   F$
+
+NAME no room for an object file
+RUN {{TRACE}} --emit-elf /dev/full -e 'begin { }'
+STDERR ERROR: failed to write object file '/dev/full': No space left on device
+RETURN_CODE 1
+
+NAME unknown features
+RUN {{TRACE}} --no-feature nope -e 'begin { }'
+STDERR ERROR: unknown feature: nope
+       HINT: skep feature lists all features
+RETURN_CODE 1
+
+NAME a kernel without ring buffers
+RUN {{TRACE}} --no-feature ring_buffer -e 'begin { printf("a %d\n", 1); exit(2); }'
+EXPECT a 1
+RETURN_CODE 2
+
+NAME wrong usage under the name of the other program
+RUN ln -s {{BIN}} bpftrace && ./bpftrace --nope -e 'begin { }'
+STDERR ERROR: unknown option --nope
+RETURN_CODE 1
+ANY_USER
+
+NAME what the verifier says
+RUN {{TRACE}} -q -d verifier -e 'begin { exit(); }'
+EXPECT --- verifier begin_1
+EXPECT_REGEX ^processed \d+ insns

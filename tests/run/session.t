@@ -32,6 +32,7 @@ EXPECT_REGEX_NONE .
 
 NAME end by Ctrl-C
 PROG interval:ms:10 { @n = count(); } end { printf("end\n"); }
+AFTER sleep 0.3
 STOP INT
 EXPECT end
 EXPECT_REGEX ^@n: \d+$
@@ -40,6 +41,7 @@ KERNELS host 6.1 6.12 7.3
 
 NAME end by SIGTERM
 PROG interval:ms:10 { @n = count(); }
+AFTER sleep 0.3
 STOP TERM
 EXPECT_REGEX ^@n: \d+$
 
