@@ -59,6 +59,9 @@ fn delete(c: &mut Checker<'_, '_>, call: &Call<'_>) -> Ex {
             return c.error(Stage::Check, call.loc, message);
         }
         let Some((map, _)) = c.map_access(&name, None, call.loc) else { return Ex::unknown(call.loc) };
+        if c.maps.get(&name).is_some_and(|m| m.value.is_none()) {
+            return c.undefined_map(&name, call.loc);
+        }
         return Ex::new(Hir::Call(Func::Delete(map), Vec::new()), Type::Bool, call.loc);
     };
     if keyed(c, &name) == Some(false) {
