@@ -50,8 +50,8 @@ fn tracepoints() -> Outcome {
     ensure!(value(&word)? >= 100, "{} calls", value(&word)?);
     let begin = Instant::now();
     detach_all(attachments);
-    // One after the other they take 60 ms and more each.
-    ensure!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    // One after the other they take 70 ms and more each. Emulated machines take seconds to start the threads.
+    ensure!(begin.elapsed() < Duration::from_millis(5500), "{:?}", begin.elapsed());
     skep_sys::process::wait_for_rcu();
     let before = value(&word)?;
     call(100);

@@ -7,6 +7,7 @@ use skep_ir::{Feature, FeatureSet, ProgKind};
 use skep_load::attach::{self, AttachError, Attacher, Attachment};
 use skep_sys::bpf::{AttachType, ElemFlags, Map, Prog, ProgType};
 use skep_sys::{Errno, cpu, fs};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
@@ -251,6 +252,11 @@ fn kprobe_ways() -> Outcome {
         let text = tracefs.read("kprobe_events".as_ref())?;
         Ok(String::from_utf8_lossy(&text).lines().filter(|line| line.contains(&own)).count())
     };
+    // What a process that was killed has left; there are no processes with numbers this high.
+    let stale = "skep_4194305/p0";
+    let mut file = std::fs::File::from(tracefs.append("kprobe_events".as_ref())?);
+    file.write_all(format!("p:{stale} vfs_read\n").as_bytes())?;
+    drop(file);
     let attacher = Attacher::new().with_tracefs_kprobes();
     for ret in [false, true] {
         let at = at_vfs_read(ret);
@@ -258,6 +264,8 @@ fn kprobe_ways() -> Outcome {
         ensure_eq!(listed()?, 1);
         drop(attachment);
         ensure_eq!(listed()?, 0);
+        let text = tracefs.read("kprobe_events".as_ref())?;
+        ensure!(!String::from_utf8_lossy(&text).contains(stale), "the event of a killed process is left");
         counts(&attacher, &prog, ProgKind::Kprobe, &at, &word, 100, read_zeroes)?;
         ensure_eq!(listed()?, 0);
     }
