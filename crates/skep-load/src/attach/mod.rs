@@ -38,7 +38,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug, Default)]
 pub struct Attacher {
     off: FeatureSet,
-    no_perf_link: AtomicBool,
     no_kprobe_multi: AtomicBool,
     no_uprobe_multi: AtomicBool,
     no_kprobe_pmu: AtomicBool,
@@ -127,13 +126,13 @@ impl Attacher {
     ///
     /// Without a link a program gets no cookie: one other than 0 is an error there.
     fn run_at(&self, prog: &Prog, event: PerfEvent, cookie: u64) -> Result<EventPart> {
-        let by_link = !self.is_off(Feature::PerfLink) && !self.no_perf_link.load(Ordering::Relaxed);
-        if by_link {
+        if !self.is_off(Feature::PerfLink) {
             let target = LinkTarget::PerfEvent { event: event.as_fd(), cookie };
             match Link::create(prog.as_fd(), AttachType::PERF_EVENT, &target) {
                 Ok(link) => return Ok(EventPart { link: Some(link), event: Some(event), probe: None }),
                 Err(e) if !e.is_unsupported() || cookie != 0 => return Err(e),
-                // Other reasons for the same answer show below.
+                // Before 5.15, or a program that was loaded for a link of many, which this is not; other reasons
+                // for the same answer show below.
                 Err(_) => {}
             }
         } else if cookie != 0 {
@@ -141,9 +140,6 @@ impl Attacher {
             return Err(e.about("a cookie needs a link"));
         }
         event.set_bpf(prog.as_fd())?;
-        if by_link {
-            self.no_perf_link.store(true, Ordering::Relaxed);
-        }
         Ok(EventPart { link: None, event: Some(event), probe: None })
     }
 }

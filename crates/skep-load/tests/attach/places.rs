@@ -457,6 +457,23 @@ fn uprobe_multi() -> Outcome {
             counts(&Attacher::new(), multi, ProgKind::Kprobe, &at, &word, 200, call_probed)?;
         }
     }
+    // One place that cannot be probed: the others can, each by itself.
+    if let Ok(multi) = &multi {
+        let Attach::UprobeMulti { path, mut offsets, semaphores, cookies, ret, pid } = at(false, &[], None)
+        else {
+            return Ok(());
+        };
+        offsets.insert(0, 1 << 40);
+        let at = Attach::UprobeMulti { path, offsets, semaphores, cookies, ret, pid };
+        let attacher = Attacher::new();
+        let attachment = attacher.attach(multi, ProgKind::Kprobe, &at)?;
+        ensure_eq!((attachment.len(), attachment.skipped().len()), (2, 1));
+        drop(attachment);
+        counts(&attacher, multi, ProgKind::Kprobe, &at, &word, 200, call_probed)?;
+        let cookies = load(ProgType::KPROBE, &adding_cookie(&word))?;
+        let at = at_probed(false, None, 7)?;
+        counts(&attacher, &cookies, ProgKind::Kprobe, &at, &word, 700, call_probed)?;
+    }
     let cookies = load(ProgType::KPROBE, &adding_cookie(&word))?;
     let at = at(false, &[1000, 1], None);
     let attacher = without(Feature::UprobeMulti);
