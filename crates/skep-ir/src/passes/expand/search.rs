@@ -13,6 +13,13 @@ use crate::types::{PtrClass, Ty};
 /// it gives up at 8,192 (`BPF_COMPLEXITY_LIMIT_JMP_SEQ` of kernel/bpf/verifier.c).
 const MAX_COMPARISONS: u32 = 2048;
 
+/// Where in its slot the result lies, and what is added to it. The verifier goes through the body again for every
+/// state that it leaves, and would for every range that the place has been found to lie in; of a number that is not
+/// at the start of a word on the stack it knows nothing but whether it is 0, and it never is.
+const RESULT: i32 = 4;
+/// See [`RESULT`].
+const BIAS: i32 = 2;
+
 /// Whether a search is made by the loop of [`Expander::str_find`].
 pub(super) fn is_long(func: &Func, hay: Value, hay_cap: u32, needle: Value, needle_cap: u32) -> bool {
     let captured = |v: Value| {
@@ -38,13 +45,15 @@ impl Expander<'_> {
         }
         let slot = rw.slot("place", 8, 8);
         let place = rw.slot_addr(slot);
-        let none = rw.i64(-1);
-        rw.store(place, 0, none);
+        let none = rw.iconst(Ty::I32, i64::from(BIAS) - 1);
+        rw.store(place, RESULT, none);
         let types = [rw.ty(hay), rw.ty(needle), rw.ty(place)];
         let body = self.body(types, hay_cap, needle_cap);
         let (start, end) = (rw.i64(0), rw.i64(i64::from(hay_cap)));
         rw.inst(InstKind::ForRange { start, end, body, captures: vec![hay, needle, place] });
-        let found = rw.load(place, 0, Ty::I64);
+        let found = rw.load(place, RESULT, Ty::I32);
+        let found = rw.resize(found, Ty::I64, false);
+        let found = rw.bin_n(BinOp::Sub, found, i64::from(BIAS));
         rw.define(inst, found)
     }
 
@@ -101,7 +110,10 @@ impl Expander<'_> {
         b.switch_to(go_on);
         b.ret(Some(zero));
         b.switch_to(found);
-        b.store(result, 0, place);
+        let bias = b.i64(i64::from(BIAS));
+        let biased = b.bin(BinOp::Add, place, bias);
+        let biased = b.resize(biased, Ty::I32, false);
+        b.store(result, RESULT, biased);
         b.br(stop);
         b.switch_to(stop);
         b.ret(Some(one));
