@@ -7,7 +7,10 @@ use skep_trace::config::UserSymbolCache;
 use skep_trace::plan::{Event, Layout, MapValue, Plan};
 use std::time::{Duration, Instant};
 
-/// Between two looks at what a process has mapped: libraries are loaded while it runs.
+/// Between the first two looks at what a process has mapped: a short command has loaded its libraries by then, and
+/// may soon be gone.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// Between two looks at most; each pause is twice the one before.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Names as the settings of a script want them.
@@ -31,6 +34,7 @@ pub(crate) fn of<'k>(script: &Script<'k>) -> LiveNames<'k> {
 pub(crate) struct Watch {
     pid: Option<u32>,
     looked: Option<Instant>,
+    pause: Duration,
 }
 
 impl Watch {
@@ -38,13 +42,20 @@ impl Watch {
     pub(crate) fn new(script: &Script<'_>) -> Watch {
         let child = script.command.as_ref().map(|c| c.child().pid());
         let pid = child.or(script.args.pid);
-        Watch { pid: pid.filter(|_| prints_addresses(&script.compiled.plan)), looked: None }
+        Watch {
+            pid: pid.filter(|_| prints_addresses(&script.compiled.plan)),
+            looked: None,
+            pause: FIRST_PAUSE,
+        }
     }
 
     /// Looks at the process, from time to time.
     pub(crate) fn look(&mut self, names: &mut LiveNames<'_>) {
         let Some(pid) = self.pid else { return };
-        if self.looked.is_none_or(|at| at.elapsed() >= PAUSE) {
+        if self.looked.is_none_or(|at| at.elapsed() >= self.pause) {
+            if self.looked.is_some() {
+                self.pause = (self.pause * 2).min(PAUSE);
+            }
             self.looked = Some(Instant::now());
             names.remember(pid);
         }
