@@ -104,6 +104,13 @@ pub trait Resolver {
     /// What an address in a process is; `None` if neither a function nor a file is known.
     fn user_symbol(&mut self, pid: u32, address: u64) -> Option<&UserSymbol>;
 
+    /// What a frame of a process's stack is. All frames but the first are addresses that calls return to: they are of
+    /// the function and the line that hold the call before them.
+    fn user_frame(&mut self, pid: u32, address: u64, returned_to: bool) -> Option<&UserSymbol> {
+        let _ = returned_to;
+        self.user_symbol(pid, address)
+    }
+
     /// The name of a user id.
     fn user_name(&mut self, uid: u64) -> Option<String>;
 

@@ -45,13 +45,13 @@ impl Values<'_> {
         } else if build_ids {
             build_id_frames(out, &frames);
         } else {
-            for frame in frames.chunks_exact(8) {
+            for (index, frame) in frames.chunks_exact(8).enumerate() {
                 let address = read(frame, 0, 8);
                 if address == 0 {
                     break;
                 }
                 match pid {
-                    Some(pid) => self.user_frame(out, mode, pid, address),
+                    Some(pid) => self.user_frame(out, mode, pid, address, index > 0),
                     None => self.kernel_frame(out, mode, address),
                 }
                 out.push(b'\n');
@@ -75,13 +75,13 @@ impl Values<'_> {
         }
     }
 
-    fn user_frame(&mut self, out: &mut Vec<u8>, mode: StackMode, pid: u32, address: u64) {
+    fn user_frame(&mut self, out: &mut Vec<u8>, mode: StackMode, pid: u32, address: u64, returned_to: bool) {
         let start = out.len();
         if !begin_frame(out, mode, address) {
             return;
         }
         let lines = self.settings.source_lines;
-        let symbol = self.names.user_symbol(pid, address);
+        let symbol = self.names.user_frame(pid, address, returned_to);
         if let Some(symbol) = symbol {
             let head = out.split_off(start);
             for (name, line) in &symbol.inlined {

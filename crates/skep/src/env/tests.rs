@@ -417,7 +417,8 @@ fn files_of_another_mount_namespace() {
     }
     let mut symbols = crate::symbols::process::UserSymbols::new(Default::default());
     let address = line.trim().split_once(" 0x").and_then(|(_, hex)| u64::from_str_radix(hex, 16).ok());
-    let found = symbols.resolve(child.id(), address.expect("it printed one")).and_then(|s| s.name.clone());
+    let found =
+        symbols.resolve(child.id(), address.expect("it printed one"), false).and_then(|s| s.name.clone());
     let _ = child.kill();
     let _ = child.wait();
     assert_eq!(found.as_deref(), Some("twice"));

@@ -63,7 +63,11 @@ impl Resolver for LiveNames<'_> {
     }
 
     fn user_symbol(&mut self, pid: u32, address: u64) -> Option<&UserSymbol> {
-        self.processes.resolve(pid, address)
+        self.processes.resolve(pid, address, false)
+    }
+
+    fn user_frame(&mut self, pid: u32, address: u64, returned_to: bool) -> Option<&UserSymbol> {
+        self.processes.resolve(pid, address, returned_to)
     }
 
     fn user_name(&mut self, uid: u64) -> Option<String> {

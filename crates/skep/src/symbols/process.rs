@@ -73,7 +73,8 @@ struct Process {
     program: Option<(u64, u64)>,
     read: Instant,
     mappings: Vec<Mapping>,
-    known: HashMap<u64, Option<UserSymbol>>,
+    /// Addresses, and whether a call returns there.
+    known: HashMap<(u64, bool), Option<UserSymbol>>,
     made: JitNames,
 }
 
@@ -104,27 +105,29 @@ impl UserSymbols {
         self.read(pid);
     }
 
-    /// What an address in a process is; `None` if neither function nor file is known.
-    pub(crate) fn resolve(&mut self, pid: u32, address: u64) -> Option<&UserSymbol> {
-        let now = self.up_to_date(pid, address);
+    /// What an address in a process is; `None` if neither function nor file is known. An address that a call returns
+    /// to is of the function and line of the call: what follows may be another's.
+    pub(crate) fn resolve(&mut self, pid: u32, address: u64, returned_to: bool) -> Option<&UserSymbol> {
+        let now = self.up_to_date(pid, address, returned_to);
         let pid = if self.processes.contains_key(&pid) { pid } else { self.substitute()? };
         let process = self.processes.get_mut(&pid)?;
         if process.known.len() >= MOST_ADDRESSES {
             process.known.clear();
         }
-        if !process.known.contains_key(&address) {
-            let found = process.find(pid, address, &self.options);
+        let key = (address, returned_to);
+        if !process.known.contains_key(&key) {
+            let found = process.find(pid, address, returned_to, &self.options);
             if found.is_none() && !now {
                 return None;
             }
-            process.known.insert(address, found);
+            process.known.insert(key, found);
         }
-        self.processes.get(&pid)?.known.get(&address)?.as_ref()
+        self.processes.get(&pid)?.known.get(&key)?.as_ref()
     }
 
     /// Reads the mappings of a process if they are not known, belong to another program, or do not hold the address.
     /// False if they could be older than the address.
-    fn up_to_date(&mut self, pid: u32, address: u64) -> bool {
+    fn up_to_date(&mut self, pid: u32, address: u64, returned_to: bool) -> bool {
         if self.options.cache == UserSymbolCache::None {
             self.read(pid);
             return true;
@@ -138,7 +141,8 @@ impl UserSymbols {
             None => return true,
             now => now == process.program,
         };
-        if same && (process.known.contains_key(&address) || process.mapping(address).is_some()) {
+        if same && (process.known.contains_key(&(address, returned_to)) || process.mapping(address).is_some())
+        {
             return true;
         }
         if same && process.read.elapsed() < PAUSE {
@@ -203,17 +207,30 @@ impl Process {
         (address < mapping.end).then_some(mapping)
     }
 
-    fn find(&mut self, pid: u32, address: u64, options: &UserOptions) -> Option<UserSymbol> {
-        if self.mapping(address)?.program.is_none()
-            && let Some((name, offset)) = self.made.resolve(pid, address)
+    fn find(
+        &mut self,
+        pid: u32,
+        address: u64,
+        returned_to: bool,
+        options: &UserOptions,
+    ) -> Option<UserSymbol> {
+        // The last byte of the call, rather than whatever stands behind it.
+        let back = u64::from(returned_to && address > 0);
+        let looked_at = address - back;
+        if self.mapping(looked_at)?.program.is_none()
+            && let Some((name, offset)) = self.made.resolve(pid, looked_at)
         {
-            return Some(UserSymbol { name: Some(name.to_owned()), offset, ..UserSymbol::default() });
+            return Some(UserSymbol {
+                name: Some(name.to_owned()),
+                offset: offset + back,
+                ..UserSymbol::default()
+            });
         }
-        let mapping = self.mapping(address)?;
+        let mapping = self.mapping(looked_at)?;
         let path = mapping.path.clone();
         let unnamed = || path.clone().map(|path| UserSymbol { path: Some(path), ..UserSymbol::default() });
         let Some(program) = &mapping.program else { return unnamed() };
-        let in_file = mapping.offset.checked_add(address - mapping.start)?;
+        let in_file = mapping.offset.checked_add(looked_at - mapping.start)?;
         let Some(linked) = program.elf().address_of_mapped(in_file) else { return unnamed() };
         let Some(place) = program.addresses().resolve(linked) else { return unnamed() };
         let demangled = if options.demangle { demangle(place.name) } else { None };
@@ -221,7 +238,7 @@ impl Process {
         let source = lines.map(|lines| lines.at(linked, options.demangle)).unwrap_or_default();
         Some(UserSymbol {
             name: Some(demangled.unwrap_or_else(|| place.name.to_owned())),
-            offset: linked - place.start,
+            offset: linked - place.start + back,
             path,
             line: source.line,
             inlined: source.inlined,

@@ -47,7 +47,7 @@ fn symbols(cache: UserSymbolCache) -> UserSymbols {
 }
 
 fn name(symbols: &mut UserSymbols, pid: u32, address: u64) -> Option<String> {
-    let found = symbols.resolve(pid, address)?;
+    let found = symbols.resolve(pid, address, false)?;
     Some(format!("{}+{}", found.name.as_deref()?, found.offset))
 }
 
@@ -63,8 +63,16 @@ fn running_and_ended() {
         for symbols in &mut all {
             assert_eq!(name(symbols, pid, twice).as_deref(), Some("twice+0"));
             assert_eq!(name(symbols, pid, twice + 3).as_deref(), Some("twice+3"));
-            let found = symbols.resolve(pid, twice).expect("just found");
+            let found = symbols.resolve(pid, twice, false).expect("just found");
             assert_eq!(found.path.as_deref(), program.to_str());
+            let before = symbols.resolve(pid, twice, true).and_then(|s| s.name.clone());
+            assert_ne!(
+                before.as_deref(),
+                Some("twice"),
+                "a call that ends the function before it returns there"
+            );
+            let inside = symbols.resolve(pid, twice + 1, true).expect("inside");
+            assert_eq!((inside.name.as_deref(), inside.offset), (Some("twice"), 1));
             assert_eq!(name(symbols, pid, 1), None);
             assert_eq!(name(symbols, pid, u64::MAX), None);
         }
