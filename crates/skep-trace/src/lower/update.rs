@@ -32,6 +32,10 @@ impl<'p> Fx<'_, 'p> {
             _ => {
                 let size = self.unit.maps[map].value_size;
                 let val = self.buffer("value", size);
+                if self.unit.size(&value.ty) == 0 {
+                    // The kernel has no values without bytes.
+                    self.fill_bytes(val, 0, size);
+                }
                 self.put(value, Dest { ptr: val, off: 0, fill: Self::fill_of(&value.ty) });
                 let key = self.key(map, key, None);
                 self.update(map, key, val, loc);

@@ -159,6 +159,10 @@ impl Checker<'_, '_> {
             Type::None | Type::Agg(_) => {
                 Some(format!("Value '{}' cannot be used as a map key.", self.show(&key)))
             }
+            // Nothing is no key: the kernel wants a byte at least.
+            Type::Tuple(_) | Type::Record(_) if self.db.size_of(&key.e.ty) == 0 => {
+                Some(format!("Value '{}' cannot be used as a map key.", self.show(&key)))
+            }
             _ if matches!(key.e.kind, Hir::Ctx) => Some("context cannot be part of a map key".to_owned()),
             _ => None,
         };
