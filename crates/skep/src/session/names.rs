@@ -20,6 +20,7 @@ pub(crate) fn of<'k>(script: &Script<'k>) -> LiveNames<'k> {
     let usual = if script.command.is_some() { UserSymbolCache::PerProgram } else { UserSymbolCache::PerPid };
     let mut options = UserOptions {
         cache: config.cache_user_symbols.unwrap_or(usual),
+        chosen: config.cache_user_symbols.is_some(),
         demangle: config.cpp_demangle,
         lines: config.show_debug_info,
         ..UserOptions::default()

@@ -34,6 +34,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct UserOptions {
     /// What is remembered of processes.
     pub(crate) cache: UserSymbolCache,
+    /// Whether the user chose what is remembered, and so vouches that all processes run one program.
+    pub(crate) chosen: bool,
     /// Whether names are written as programmers do.
     pub(crate) demangle: bool,
     /// Whether source lines and inlined functions are looked up.
@@ -46,6 +48,7 @@ impl Default for UserOptions {
     fn default() -> Self {
         UserOptions {
             cache: UserSymbolCache::PerPid,
+            chosen: false,
             demangle: true,
             lines: true,
             debug_folders: vec![debug_file::USUAL.into()],
@@ -109,7 +112,7 @@ impl UserSymbols {
     /// to is of the function and line of the call: what follows may be another's.
     pub(crate) fn resolve(&mut self, pid: u32, address: u64, returned_to: bool) -> Option<&UserSymbol> {
         let now = self.up_to_date(pid, address, returned_to);
-        let pid = if self.processes.contains_key(&pid) { pid } else { self.substitute()? };
+        let pid = if self.processes.contains_key(&pid) { pid } else { self.substitute(address)? };
         let process = self.processes.get_mut(&pid)?;
         if process.known.len() >= MOST_ADDRESSES {
             process.known.clear();
@@ -152,10 +155,13 @@ impl UserSymbols {
         true
     }
 
-    /// Whom addresses of a process are taken for that ended before anything was known of it.
-    fn substitute(&self) -> Option<u32> {
+    /// Whom addresses of a process are taken for that ended before anything was known of it: children of a command
+    /// have its layout. Below 4 GiB are programs that all lie at the same addresses, so that nothing tells one from
+    /// another there.
+    fn substitute(&self, address: u64) -> Option<u32> {
         let last = self.last.filter(|_| self.options.cache == UserSymbolCache::PerProgram)?;
-        self.processes.contains_key(&last).then_some(last)
+        let telling = self.options.chosen || address > u64::from(u32::MAX);
+        (telling && self.processes.contains_key(&last)).then_some(last)
     }
 
     fn read(&mut self, pid: u32) {

@@ -100,13 +100,17 @@ fn remembered_for_those_that_follow() {
     let folder = Folder::new("remembered");
     let Some(program) = folder.compile("again", PROGRAM, &["-no-pie", "-fno-PIE"]) else { return };
     let mut first = Running::start(&program);
-    let mut symbols = symbols(UserSymbolCache::PerProgram);
+    let options =
+        |chosen| UserOptions { cache: UserSymbolCache::PerProgram, chosen, ..UserOptions::default() };
+    let (mut symbols, mut unsure) = (UserSymbols::new(options(true)), UserSymbols::new(options(false)));
     symbols.remember(first.pid());
+    unsure.remember(first.pid());
     let second = Running::start(&program);
     let (pid, twice) = (second.pid(), second.twice);
     first.stop();
     drop(second);
     assert_eq!(name(&mut symbols, pid, twice).as_deref(), Some("twice+0"));
+    assert_eq!(name(&mut unsure, pid, twice), None, "any program could have been there");
 }
 
 #[test]
