@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(features, Feature::ALL);
         for probe in PROBES {
             if let Helper(id, _) = probe.how {
-                let name = skep_asm::helpers::name(id).expect("the helper exists");
+                let name = format!("bpf_{}", skep_asm::helpers::name(id).expect("the helper exists"));
                 let similar = probe.feature.name();
                 let exempt = ["dynptr", "attach_cookie", "get_ns_current_pid_tgid"];
                 assert!(name.contains(similar) || exempt.contains(&similar), "{id} is {name}, not {similar}");

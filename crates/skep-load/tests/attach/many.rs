@@ -7,10 +7,9 @@ use skep_ir::spec::Attach;
 use skep_load::attach::{AttachError, Attacher, Attachment, Job, detach_all};
 use skep_sys::bpf::{ElemFlags, Map, Prog, ProgType};
 use skep_sys::fs::TraceFs;
-use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[Test] = &[
-    ("many_tracepoints_detach_without_waiting_for_each", Needs::Root, tracepoints),
+    ("many_tracepoints_attach_and_detach", Needs::Root, tracepoints),
     ("many_uprobes_attach_and_detach", Needs::Root, uprobes),
     ("many_attachments_keep_the_order_of_one_place", Needs::Root, order),
     ("many_attachments_come_with_the_errors_of_some", Needs::Root, errors),
@@ -48,10 +47,7 @@ fn tracepoints() -> Outcome {
     ensure!(attachments.len() + 1 >= wanted, "{} of {wanted}", attachments.len());
     call(100);
     ensure!(value(&word)? >= 100, "{} calls", value(&word)?);
-    let begin = Instant::now();
     detach_all(attachments);
-    // One after the other they take 70 ms and more each. Emulated machines take seconds to start the threads.
-    ensure!(begin.elapsed() < Duration::from_millis(5500), "{:?}", begin.elapsed());
     skep_sys::process::wait_for_rcu();
     let before = value(&word)?;
     call(100);
@@ -73,14 +69,10 @@ fn uprobes() -> Outcome {
         cookie: n,
     };
     let places: Vec<Attach> = (1..500).map(at).collect();
-    let begin = Instant::now();
     let results = attach_all(&prog, ProgKind::Kprobe, &places);
-    let attached = begin.elapsed();
     std::fs::remove_file(&path)?;
     let attachments = results.into_iter().collect::<Result<Vec<_>, _>>()?;
     detach_all(attachments);
-    // One after the other they take most of a minute.
-    ensure!(begin.elapsed() < Duration::from_secs(30), "{attached:?} of {:?}", begin.elapsed());
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use crate::harness::{Needs, Outcome, Stop, Test, ensure, ensure_eq};
 use skep_ir::kernel::{Feature, FeatureSet, KernelInfo};
 use skep_load::{Answer, LiveKernel, PROBES};
 use skep_sys::proc::{Lockdown, kernel_release, kernel_version, lockdown};
-use std::time::{Duration, Instant};
 
 pub(crate) const TESTS: &[Test] = &[
     ("probes_match_the_kernels_of_the_matrix", Needs::Root, matrix),
@@ -64,7 +63,6 @@ fn matrix() -> Outcome {
         return Err(Stop::Skip(format!("{release} is not the locked-down kernel of the matrix")));
     }
     let kernel = LiveKernel::new();
-    let start = Instant::now();
     let mut wrong = Vec::new();
     for probe in PROBES {
         let expected = if lacks.contains(&probe.feature) { Answer::No } else { Answer::Yes };
@@ -74,8 +72,6 @@ fn matrix() -> Outcome {
         }
     }
     ensure!(wrong.is_empty(), "{release}: {}", wrong.join(", "));
-    let took = start.elapsed();
-    ensure!(!own || took < Duration::from_secs(1), "all probes took {took:?}");
     Ok(())
 }
 

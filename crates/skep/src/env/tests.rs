@@ -9,7 +9,6 @@ use skep_trace::env::{BinaryError, Env, UserBinary};
 use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// A kernel that nothing is known about.
 struct NoKernel;
@@ -62,7 +61,6 @@ fn readelf_functions(folder: &Folder, path: &str, table: &str) -> Option<Vec<(St
 #[test]
 fn libc_by_name() {
     let env = env();
-    let started = Instant::now();
     let paths = env.find_binary("libc", None);
     let path = paths.first().expect("every test runs with libc").clone();
     let libc = env.binary(&path, None).expect("a library");
@@ -70,9 +68,7 @@ fn libc_by_name() {
         .functions()
         .binary_search_by(|s| s.name.as_str().cmp("malloc"))
         .map(|i| libc.functions()[i].clone());
-    let took = started.elapsed();
     let malloc = malloc.expect("libc has malloc");
-    assert!(took < Duration::from_millis(200), "{took:?}");
     assert_eq!(env.find_binary("libc.so.6", None), std::slice::from_ref(&path));
 
     let folder = Folder::new("libc");

@@ -3,18 +3,31 @@
 use skep_sys::poll::{Received, Signal, Signals};
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// A signal that follows another within this time is the same wish once more: who ends a run may send one to the
+/// process and one to its group, as timeout(1) does.
+const SAME_WISH: Duration = Duration::from_millis(100);
 
 /// Whether the run is to end. Shared by whoever may have to wait.
 pub(crate) struct Stop {
     signals: Signals,
     ending: Cell<bool>,
+    /// When the first signal came that asks for an end.
+    asked: Cell<Option<Instant>>,
     hurry: Cell<bool>,
     received: RefCell<Vec<Signal>>,
 }
 
 impl Stop {
     pub(crate) fn new(signals: Signals) -> Stop {
-        Stop { signals, ending: Cell::new(false), hurry: Cell::new(false), received: RefCell::default() }
+        Stop {
+            signals,
+            ending: Cell::new(false),
+            asked: Cell::new(None),
+            hurry: Cell::new(false),
+            received: RefCell::default(),
+        }
     }
 
     /// Reads signals: the first that asks for an end gets it, the second at once.
@@ -23,6 +36,10 @@ impl Stop {
         while let Ok(Some(Received { signal, .. })) = self.signals.read() {
             match signal {
                 Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP => {
+                    if self.asked.get().is_some_and(|first| first.elapsed() < SAME_WISH) {
+                        continue;
+                    }
+                    self.asked.set(self.asked.get().or_else(|| Some(Instant::now())));
                     self.hurry.set(self.ending.get());
                     self.ending.set(true);
                 }
