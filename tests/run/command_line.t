@@ -30,6 +30,10 @@ STDERR ERROR: unknown command: nope
 RETURN_CODE 2
 ANY_USER
 
+NAME stages of the compiler are timed
+RUN {{TRACE}} --mode codegen --timing times -e 'begin { exit(); }' && cat times
+EXPECT_REGEX ^\{"stages": \[\{"name": "parse", "ns": \d+\}, .*\{"name": "passes and code", "ns": \d+\}\]\}$
+
 NAME unknown option
 RUN {{TRACE}} -e 'begin { }' --aa=20
 STDERR ERROR: unknown option --aa

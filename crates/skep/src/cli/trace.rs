@@ -94,6 +94,7 @@ pub(crate) struct TraceArgs {
     pub(crate) dwarf_pids: Vec<u32>,
     pub(crate) dump: Vec<Stage>,
     pub(crate) emit_elf: Option<PathBuf>,
+    pub(crate) timing: Option<PathBuf>,
     pub(crate) info: bool,
     pub(crate) help: bool,
     pub(crate) version: bool,
@@ -327,6 +328,16 @@ pub(crate) const FLAGS: &[Flag<TraceArgs>] = &[
         doc: "Write the programs to a BPF object file.",
         set: |a, v| {
             a.emit_elf = Some(v.into());
+            Ok(())
+        },
+    },
+    Flag {
+        short: None,
+        long: "timing",
+        value: Some("FILE"),
+        doc: "Write to FILE, as JSON, how many nanoseconds each stage of the compiler took.",
+        set: |a, v| {
+            a.timing = Some(v.into());
             Ok(())
         },
     },

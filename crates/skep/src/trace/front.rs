@@ -18,6 +18,7 @@ use skep_trace::stdlib;
 use skep_trace::syntax::{self, LoadError, Loader, ParseOptions, ast};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// What a script is compiled with.
 pub(crate) struct Front<'a> {
@@ -30,6 +31,10 @@ pub(crate) struct Front<'a> {
     /// Texts that messages point into.
     pub(crate) sources: SourceMap,
     messages: Vec<Diagnostic>,
+    /// When the stage that runs now began.
+    began: Instant,
+    /// What each stage took.
+    took: Vec<(&'static str, Duration)>,
 }
 
 /// A script that is ready to be loaded.
@@ -63,7 +68,8 @@ impl<'a> Front<'a> {
     pub(crate) fn new(args: &'a TraceArgs, source: &Source, env: &'a dyn Env) -> Front<'a> {
         let (named, more) = sema::split(&args.rest);
         let params = source.params.iter().cloned().chain(more).collect();
-        Front { args, env, params, named, sources: SourceMap::default(), messages: Vec::new() }
+        let (sources, messages, took) = (SourceMap::default(), Vec::new(), Vec::new());
+        Front { args, env, params, named, sources, messages, began: Instant::now(), took }
     }
 
     /// The script's tree, macro calls replaced.
@@ -78,11 +84,15 @@ impl<'a> Front<'a> {
             include_dirs: self.args.include_dirs.clone(),
             include_files: self.args.include_files.clone(),
         };
+        self.began = Instant::now();
         let (script, messages) = syntax::parse(&mut self.sources, file, &options, &mut Files(self.env));
+        self.lap("parse");
         self.add(messages)?;
         self.dump(Stage::Ast, "ast", || syntax::dump::dump(&script, None))?;
         let files: Vec<_> = stdlib::FILES.iter().map(|f| (f.name, f.text)).collect();
+        self.began = Instant::now();
         let (script, messages) = expand(script, &Library::new(&files), &mut self.sources);
+        self.lap("expand");
         self.add(messages)?;
         Ok(script)
     }
@@ -94,7 +104,9 @@ impl<'a> Front<'a> {
         child: Option<u32>,
     ) -> Result<hir::Program, Failure> {
         let options = self.options(child)?;
+        self.began = Instant::now();
         let (program, messages) = sema::analyse(script, &self.sources, self.env, &options);
+        self.lap("analyse");
         let asks_for_help = self.named.iter().any(|(name, _)| name == "help");
         if asks_for_help && !program.options.iter().any(|o| o.name == "help") {
             console::say(&sema::help(&program.options));
@@ -133,10 +145,14 @@ impl<'a> Front<'a> {
             data_ring_bytes: ring_bytes(&program, self.env),
             ..LowerOptions::default()
         };
+        self.began = Instant::now();
         let (module, plan, messages) = lower(&program, &self.sources, self.env, &options);
+        self.lap("lower");
         self.add(messages)?;
         self.dump(Stage::Codegen, "codegen", || dump::module(&module))?;
+        self.began = Instant::now();
         let collection = self.generate(module, &program)?;
+        self.lap("passes and code");
         self.dump(Stage::Libbpf, "libbpf", || dump::collection(&collection))?;
         Ok(Compiled { program, plan, collection })
     }
@@ -168,6 +184,24 @@ impl<'a> Front<'a> {
                 Err(Failure::silent(FAILED))
             }
         }
+    }
+
+    /// Ends a stage.
+    fn lap(&mut self, stage: &'static str) {
+        self.took.push((stage, self.began.elapsed()));
+    }
+
+    /// Writes what the stages took where `--timing` says.
+    pub(crate) fn write_timing(&self) -> Result<(), Failure> {
+        let Some(path) = &self.args.timing else { return Ok(()) };
+        let stage = |(name, took): &(&str, Duration)| {
+            format!("{{\"name\": \"{name}\", \"ns\": {}}}", took.as_nanos())
+        };
+        let stages: Vec<String> = self.took.iter().map(stage).collect();
+        let text = format!("{{\"stages\": [{}]}}\n", stages.join(", "));
+        let failed =
+            |e| Failure::new(format!("failed to write timing '{}': {}", path.display(), console::reason(&e)));
+        std::fs::write(path, text).map_err(failed)
     }
 
     /// Takes the messages of a stage; reports all so far if one of them is an error.

@@ -61,6 +61,7 @@ fn start(args: &TraceArgs, kernel: &LiveKernel, env: &LiveEnv<'_>) -> Result<u8,
     }
     let compiled = front.compile(program)?;
     front.report();
+    front.write_timing()?;
     if let Some(path) = &args.emit_elf {
         return emit_elf(&compiled, path);
     }
@@ -135,6 +136,7 @@ fn compile(args: &TraceArgs, env: &LiveEnv<'_>) -> Result<u8, Failure> {
     let program = front.analyse(&script, None)?;
     front.compile(program)?;
     front.report();
+    front.write_timing()?;
     Ok(0)
 }
 
