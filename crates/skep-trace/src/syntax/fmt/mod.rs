@@ -40,6 +40,11 @@ pub fn format(sources: &SourceMap, file: FileId) -> Result<String, Vec<Diagnosti
     if !printer.out.is_empty() {
         printer.out.push('\n');
     }
+    // On the first line it would name an interpreter, which it did not further down.
+    let is_shebang = |text: &str| text.trim_start_matches('\u{feff}').starts_with("#!");
+    if is_shebang(&printer.out) && !is_shebang(text) {
+        printer.out.insert(0, '\n');
+    }
     Ok(printer.out)
 }
 
